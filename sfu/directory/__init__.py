@@ -1,0 +1,1 @@
+"""What all nodes know together: sessions, apps, certificates, the cluster secret."""

@@ -1,0 +1,1 @@
+"""The compiled packet path and the control loops over it."""

@@ -1,0 +1,1 @@
+"""Negotiation: pure functions on the session record."""

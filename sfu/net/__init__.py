@@ -1,0 +1,1 @@
+"""Batched UDP and the addresses of datagrams."""

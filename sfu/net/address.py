@@ -1,0 +1,54 @@
+"""Where a datagram came from and which of our addresses it hit.
+
+A `Path` is the key of a 4-tuple as the compiled code stores it: the remote address (16 bytes, IPv4
+as v4-mapped IPv6), its port (2, network order), our address (16) and the IPv6 scope id (4). Answers
+leave on the path that the question came on, so a client behind a NAT sees them come from the address
+that it asked.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import NamedTuple, NewType
+
+Path = NewType("Path", bytes)
+PATH_LENGTH = 38
+
+
+class Address(NamedTuple):
+    """A transport address; `host` is a literal IPv4 or IPv6 address, never v4-mapped."""
+
+    host: str
+    port: int
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether the address is of the IPv6 family."""
+        return ":" in self.host
+
+
+def _pack(host: str) -> bytes:
+    address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv4Address):
+        return b"\0" * 10 + b"\xff\xff" + address.packed
+    return address.packed
+
+
+def _unpack(packed: bytes) -> str:
+    address = ipaddress.IPv6Address(packed)
+    return str(address.ipv4_mapped or address)
+
+
+def make_path(remote: Address, local: str, *, scope_id: int = 0) -> Path:
+    """The path between `remote` and our address `local`. Raises ValueError for what is no address."""
+    return Path(_pack(remote.host) + remote.port.to_bytes(2, "big") + _pack(local) + scope_id.to_bytes(4, "big"))
+
+
+def remote_address(path: Path) -> Address:
+    """The far end of a path."""
+    return Address(_unpack(path[:16]), int.from_bytes(path[16:18], "big"))
+
+
+def local_host(path: Path) -> str:
+    """Our end of a path: the address that the datagram hit, as a literal."""
+    return _unpack(path[18:34])

@@ -1,0 +1,1 @@
+"""Session service, reconcile and the driver that gives the transports bytes and time."""

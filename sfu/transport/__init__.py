@@ -1,0 +1,1 @@
+"""ICE-lite and DTLS as machines without sockets or clocks."""

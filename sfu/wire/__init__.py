@@ -1,0 +1,1 @@
+"""Wire formats: bytes to values and back. Pure; any bytes give a value or one typed error."""
