@@ -1,0 +1,55 @@
+"""The web server of the tests: static pages, and what a test mounts beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from pathlib import Path
+from types import TracebackType
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+HERE = Path(__file__).parent
+
+
+class WebServer:
+    """An ASGI app on a free port of 127.0.0.1 (a secure origin for cameras), in the test's loop.
+
+    Use it as an async context manager; `url` is valid from the start.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._server.install_signal_handlers = lambda: None  # pytest has its own
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """The origin, without a slash at its end."""
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    async def __aenter__(self) -> WebServer:
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        if self._task is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        self._socket.close()
+
+
+def pages_site(*routes: BaseRoute) -> WebServer:
+    """The tests' pages under `/pages`, and `routes`."""
+    pages = Mount("/pages", StaticFiles(directory=HERE / "pages"))
+    return WebServer(Starlette(routes=[*routes, pages]))
