@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,15 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 HERE = Path(__file__).parent
+CLIENT = HERE.parent.parent / "demo-app" / "server" / "meeting" / "static"
+
+
+class _QuietServer(uvicorn.Server):
+    """A server that leaves the signals to pytest."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
 
 
 class WebServer:
@@ -26,8 +36,7 @@ class WebServer:
     def __init__(self, app: ASGIApp) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
-        self._server.install_signal_handlers = lambda: None  # pytest has its own
+        self._server = _QuietServer(config)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -50,6 +59,7 @@ class WebServer:
 
 
 def pages_site(*routes: BaseRoute) -> WebServer:
-    """The tests' pages under `/pages`, and `routes`."""
+    """The tests' pages under `/pages`, the demo's modules under `/static`, and `routes`."""
     pages = Mount("/pages", StaticFiles(directory=HERE / "pages"))
-    return WebServer(Starlette(routes=[*routes, pages]))
+    client = Mount("/static", StaticFiles(directory=CLIENT))
+    return WebServer(Starlette(routes=[*routes, pages, client]))

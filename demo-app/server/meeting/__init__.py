@@ -1,0 +1,1 @@
+"""The meeting app's server half: serves the page and stands between it and the session API."""
