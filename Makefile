@@ -1,0 +1,36 @@
+# Short names for what one does often. `make lock` after a change of the dependencies in pyproject.toml.
+
+.PHONY: setup server test check format lock package clean
+
+setup:
+	script/setup --test
+
+server:
+	script/server
+
+test:
+	script/test
+
+check:
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/pyright
+	.venv/bin/lint-imports
+
+format:
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+LOCK = .venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --build-deps-for=editable \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+lock:
+	$(LOCK) --output-file=requirements.lock pyproject.toml
+	$(LOCK) --extra=test --constraint=requirements.lock --output-file=requirements-test.lock pyproject.toml
+
+package:
+	.venv/bin/python -m build
+
+clean:
+	rm -rf build dist *.egg-info
+	find sfu turn loadtest -name '*.so' -delete
