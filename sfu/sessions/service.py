@@ -1,0 +1,325 @@
+"""The session service: what each API call does.
+
+A call loads the session's record, applies a pure function of `sfu.negotiation` to it, and stores the
+result by compare-and-set. The owner of the session sees the new record and makes its media match; the
+service itself holds no state of any session.
+
+One change at a time: while a call changes a session, another one is refused (406). Within a process
+a set of ids tells; between processes the compare-and-set does. The owner writes to the record as well
+(`update`): a call that loses to it starts over with what the owner stored, unseen by the client.
+
+What needs media waits for it, by watching the record: a pull first for the session's own transport,
+then for the publishers' media (`sfu.sessions.publishers`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from prometheus_client import Counter
+
+from sfu.base.ids import new_session_id
+from sfu.base.log import get_logger
+from sfu.base.settings import Setting
+from sfu.directory.interface import Conflict
+from sfu.negotiation.requests import NewSession, publishers_of
+from sfu.negotiation.session import create_session, renegotiate, view_session
+from sfu.negotiation.tracks import close_tracks, new_tracks, update_tracks
+from sfu.sessions.errors import (
+    RequestRefused,
+    draining,
+    overlapping,
+    session_gone,
+    session_not_ready,
+    too_many_sessions,
+)
+from sfu.sessions.publishers import find_publishers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from sfu.base.ids import AppId, SessionId
+    from sfu.directory.interface import Directory
+    from sfu.negotiation.record import SessionRecord
+    from sfu.negotiation.requests import (
+        CloseTracks,
+        Context,
+        NewTracks,
+        Outcome,
+        Published,
+        Renegotiate,
+        Renegotiated,
+        SessionCreated,
+        SessionDescription,
+        SessionView,
+        TracksResponse,
+        UpdateTracks,
+    )
+
+SESSIONS_LIMIT = Setting(
+    "sessions.limit",
+    int,
+    100_000,
+    minimum=1,
+    help="Sessions of all apps together; past them sessions/new is answered 503",
+)
+CONNECT_WAIT_S = Setting(
+    "sessions.connect_wait",
+    float,
+    5.0,
+    unit="s",
+    minimum=0.0,
+    maximum=60.0,
+    help="How long a call that needs the session's transport waits for it before it is answered 425",
+)
+MEDIA_WAIT_S = Setting(
+    "sessions.media_wait",
+    float,
+    8.0,
+    unit="s",
+    minimum=0.0,
+    maximum=60.0,
+    help="How long a pull waits for the publisher's media before the track's error is returned",
+)
+UNCONNECTED_LIFE_S = Setting(
+    "sessions.unconnected_life",
+    float,
+    30.0,
+    unit="s",
+    minimum=1.0,
+    help="Life of a session whose PeerConnection never connected; calls are answered 410 after it",
+)
+
+log = get_logger("sessions")
+
+_created = Counter("orchard_sessions_created_total", "Sessions created")
+_refused = Counter("orchard_sessions_refused_total", "Calls refused by the service", ["reason"])
+_conflicts = Counter("orchard_sessions_conflicts_total", "Changes of a session that were started over")
+
+Response = TypeVar("Response")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLimits:
+    """Bounds and waits of the service, in seconds where they are times."""
+
+    sessions: int = SESSIONS_LIMIT.default
+    connect_wait_s: float = CONNECT_WAIT_S.default
+    media_wait_s: float = MEDIA_WAIT_S.default
+    unconnected_life_s: float = UNCONNECTED_LIFE_S.default
+
+
+class SessionService:
+    """One method for each API operation, and `update` for the owner of a session.
+
+    `context` is asked at each call, since certificates and addresses change. Methods raise
+    RequestRefused, NegotiationError and the directory's Unavailable. A session of another app is
+    answered as one that never was.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        context: Callable[[], Context],
+        *,
+        limits: ServiceLimits | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._directory = directory
+        self._context = context
+        self._limits = limits or ServiceLimits()
+        self._wall_clock = wall_clock
+        self._draining = False
+        self._changing: set[SessionId] = set()
+
+    def drain(self) -> None:
+        """Take no new sessions from now on; those that are there go on."""
+        self._draining = True
+
+    def is_expired(self, record: SessionRecord) -> bool:
+        """Whether the session never connected and has outlived its time: the sweep deletes such."""
+        age_s = self._wall_clock() - record.created_at
+        return record.transport_state == "new" and age_s >= self._limits.unconnected_life_s
+
+    async def create_session(
+        self,
+        app: AppId,
+        description: SessionDescription | None = None,
+        *,
+        correlation_id: str | None = None,
+        thirdparty: bool = False,
+    ) -> SessionCreated:
+        """A new session; with an offer, also its answer."""
+        if self._draining:
+            raise _counted(draining(), "draining")
+        if await self._directory.count_sessions() >= self._limits.sessions:
+            raise _counted(too_many_sessions(self._limits.sessions), "sessions_limit")
+        request = NewSession(
+            id=new_session_id(),
+            app=app,
+            created_at=self._wall_clock(),
+            correlation_id=correlation_id,
+            thirdparty=thirdparty,
+            description=description,
+        )
+        outcome = create_session(request, self._context())
+        await self._directory.create_session(outcome.record)
+        _created.inc()
+        log.info("session.created", app=app, session=request.id, correlation_id=correlation_id)
+        return outcome.response
+
+    async def new_tracks(self, app: AppId, session: SessionId, request: NewTracks) -> TracksResponse:
+        """Publish or pull. A pull waits for the session's transport and for the publishers' media."""
+        with self._changes(session):
+            record = await self._load(app, session)
+            published: Published = {}
+            wanted = publishers_of(request.tracks)
+            if wanted and record.pending is None:  # else it is refused below, without a wait
+                record = await self._await_connected(app, record)
+                published = await find_publishers(self._directory, app, wanted, self._limits.media_wait_s)
+            return await self._apply(
+                app,
+                record,
+                lambda now: new_tracks(now, request, self._context(), published),
+                "session.tracks_new",
+            )
+
+    async def renegotiate(self, app: AppId, session: SessionId, request: Renegotiate) -> Renegotiated:
+        """Take the answer to an offer of ours."""
+        with self._changes(session):
+            record = await self._load(app, session)
+            return await self._apply(
+                app, record, lambda now: renegotiate(now, request, self._context()), "session.renegotiate"
+            )
+
+    async def close_tracks(self, app: AppId, session: SessionId, request: CloseTracks) -> TracksResponse:
+        """Close tracks, negotiated or by force."""
+        with self._changes(session):
+            record = await self._load(app, session)
+            return await self._apply(
+                app, record, lambda now: close_tracks(now, request, self._context()), "session.tracks_close"
+            )
+
+    async def update_tracks(self, app: AppId, session: SessionId, request: UpdateTracks) -> TracksResponse:
+        """Change source or layer of what is received. Waits for the media of a new source."""
+        with self._changes(session):
+            record = await self._load(app, session)
+            wanted = publishers_of(request.tracks)
+            published = await find_publishers(self._directory, app, wanted, self._limits.media_wait_s)
+            return await self._apply(
+                app, record, lambda now: update_tracks(now, request, published), "session.tracks_update"
+            )
+
+    async def view_session(self, app: AppId, session: SessionId) -> SessionView:
+        """What is published and pulled in the session."""
+        return view_session(await self._load(app, session))
+
+    async def delete_session(self, app: AppId, session: SessionId) -> None:
+        """Destroy the session: its owner sees the record go and closes the transport."""
+        await self._load(app, session)
+        await self._directory.delete_session(session)
+        log.info("session.deleted", app=app, session=session)
+
+    async def update(
+        self, session: SessionId, change: Callable[[SessionRecord], SessionRecord]
+    ) -> SessionRecord | None:
+        """Store `change` of the session's record, for its owner; again and again while others write.
+
+        Returns the record as stored (as it was, if `change` returned it unchanged), or None if the
+        session is gone.
+        """
+        while (record := await self._directory.get_session(session)) is not None:
+            changed = change(record)
+            if changed is record:
+                return record
+            try:
+                return await self._directory.replace_session(changed)
+            except Conflict:
+                _conflicts.inc()
+        return None
+
+    @contextmanager
+    def _changes(self, session: SessionId) -> Generator[None]:
+        """Hold the session's turn in this process; refuse if another call has it."""
+        if session in self._changing:
+            raise _counted(overlapping(), "overlapping")
+        self._changing.add(session)
+        try:
+            yield
+        finally:
+            self._changing.discard(session)
+
+    async def _load(self, app: AppId, session: SessionId) -> SessionRecord:
+        return self._checked(app, await self._directory.get_session(session))
+
+    def _checked(self, app: AppId, record: SessionRecord | None) -> SessionRecord:
+        """`record` if calls of `app` may use it; otherwise it is as good as gone."""
+        if record is None or record.app != app:
+            raise _counted(session_gone(), "unknown")
+        if record.transport_state == "closed" or self.is_expired(record):
+            raise _counted(session_gone(), "expired")
+        return record
+
+    async def _apply(
+        self,
+        app: AppId,
+        record: SessionRecord,
+        change: Callable[[SessionRecord], Outcome[Response]],
+        event: str,
+    ) -> Response:
+        """Store what `change` makes of the record and return its response.
+
+        When the owner wrote in between, `change` is applied to what it stored. When another call
+        renegotiated in between, on another node, this one came second: refused.
+        """
+        loaded = record
+        while True:
+            outcome = change(record)
+            if outcome.record is record:
+                return outcome.response
+            try:
+                await self._directory.replace_session(outcome.record)
+            except Conflict:
+                _conflicts.inc()
+                record = await self._load(app, record.id)
+                if _negotiated(record) != _negotiated(loaded):
+                    raise _counted(overlapping(), "overlapping") from None
+                continue
+            log.info(event, app=app, session=record.id, version=record.version + 1)
+            return outcome.response
+
+    async def _await_connected(self, app: AppId, record: SessionRecord) -> SessionRecord:
+        """Wait until a session that has negotiated is connected; one that has not yet, need not be.
+
+        A first pull makes the first offer of its session, so there is nothing to wait for.
+        """
+        if record.client is None or record.transport_state == "connected":
+            return record
+        settled: asyncio.Future[SessionRecord | None] = asyncio.get_running_loop().create_future()
+
+        def changed(now: SessionRecord | None) -> None:
+            if (now is None or now.transport_state in ("connected", "closed")) and not settled.done():
+                settled.set_result(now)
+
+        watch = self._directory.watch(record.id, changed)
+        try:
+            async with asyncio.timeout(self._limits.connect_wait_s):
+                return self._checked(app, await settled)
+        except TimeoutError:
+            raise _counted(session_not_ready(), "not_ready") from None
+        finally:
+            watch.close()
+
+
+def _negotiated(record: SessionRecord) -> tuple[object, ...]:
+    """What calls change and owners do not: if it differs, another call came first."""
+    return (record.origin_version, record.pending, record.mlines, record.client)
+
+
+def _counted(refusal: RequestRefused, reason: str) -> RequestRefused:
+    _refused.labels(reason).inc()
+    return refusal
