@@ -1,0 +1,116 @@
+from collections.abc import Sequence
+
+class StaleHandle(Exception):
+    """A handle whose peer, track or egress is gone."""
+
+class TableFull(Exception):
+    """A table has reached its bound; the text names it."""
+
+class Engine:
+    """The packet path. Only `sfu.media.control` calls it; all times are µs of the monotonic clock.
+
+    Handles are generation << 32 | index; a stale one raises StaleHandle.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        family: int,
+        *,
+        seed: bytes,
+        functions: Sequence[int],
+        peers_max: int = 20_000,
+        paths_max: int = 80_000,
+        tracks_max: int = 50_000,
+        egress_max: int = 200_000,
+        sources_max: int = 200_000,
+        ssrcs_per_peer: int = 64,
+        paths_per_peer: int = 8,
+        control_per_read: int = 128,
+        reads_per_call: int = 8,
+        keyframe_wait_us: int = 3_000_000,
+    ) -> None:
+        """`functions`: addresses of srtp_protect, srtp_unprotect, srtp_protect_rtcp, srtp_unprotect_rtcp,
+        srtp_remove_stream."""
+
+    def on_readable(self, now_us: int) -> list[tuple[bytes, bytes, int, int]]:
+        """Receive, forward, send. Returns (path, data, 1 for STUN or 2 for DTLS, peer or 0) for the rest."""
+
+    def tick(self, now_us: int) -> int:
+        """Send the reports that are due. Returns the µs moment of the next one, or 0."""
+
+    def send(self, path: bytes, data: bytes) -> bool: ...
+    def take_events(self) -> list[tuple[int, int, int]]:
+        """(event, handle, value) since the last call; events are the EVENT_ constants of control.py."""
+
+    def add_peer(self, cname: bytes, ssrc: int) -> int: ...
+    def remove_peer(self, peer: int) -> None: ...
+    def set_srtp(self, peer: int, inbound: int, outbound: int, rtp_tag: int, rtcp_trailer: int) -> None: ...
+    def expect_path(self, path: bytes, now_us: int) -> None: ...
+    def allow_path(self, peer: int, path: bytes) -> None: ...
+    def forget_path(self, path: bytes) -> bool: ...
+    def select_path(self, peer: int, path: bytes) -> None: ...
+    def set_extensions(self, peer: int, mid: int, rid: int, repaired_rid: int, transport_cc: int) -> None: ...
+    def set_feedback(self, peer: int, transport_cc: bool) -> None: ...
+    def send_remb(self, peer: int, bitrate_bps: int) -> None: ...
+    def add_track(
+        self,
+        peer: int,
+        mid: bytes,
+        video: bool,
+        codecs: Sequence[tuple[int, int, int]],
+        ssrcs: Sequence[tuple[int, int]],
+        rids: Sequence[bytes],
+    ) -> int:
+        """codecs: (payload type, codec number, clock rate); ssrcs: (media, rtx or 0)."""
+
+    def update_track(
+        self,
+        track: int,
+        mid: bytes,
+        codecs: Sequence[tuple[int, int, int]],
+        ssrcs: Sequence[tuple[int, int]],
+        rids: Sequence[bytes],
+    ) -> None: ...
+    def remove_track(self, track: int) -> None: ...
+    def add_egress(
+        self,
+        peer: int,
+        mid: bytes,
+        mid_extension: int,
+        ssrc: int,
+        rtx_ssrc: int,
+        clock_rate: int,
+        cname: bytes,
+        video: bool,
+        sequence: int,
+        timestamp: int,
+    ) -> int: ...
+    def update_egress(self, egress: int, mid: bytes, mid_extension: int) -> None: ...
+    def route_egress(
+        self,
+        egress: int,
+        track: int,
+        payload_types: Sequence[tuple[int, int]],
+        extensions: Sequence[tuple[int, int]],
+    ) -> None:
+        """Take packets of `track` (0: of none) under these maps."""
+
+    def select_layer(self, egress: int, layer: int) -> None:
+        """The layer (index into the track's rids, 0 without simulcast) to go to at its next keyframe."""
+
+    def hold_egress(self, egress: int, held: bool) -> None: ...
+    def remove_egress(self, egress: int) -> None: ...
+    def request_keyframe(self, track: int, layer: int, fir: bool) -> bool:
+        """Send a PLI or FIR; False when the layer has no SSRC yet or its peer can't be sent to."""
+
+    def counters(self) -> dict[str, int]:
+        """Node-wide totals by name; `drop_` names a reason."""
+
+    def peer_stats(self, peer: int) -> dict[str, int]: ...
+    def track_stats(self, track: int) -> list[dict[str, int]]:
+        """One dict per layer that has an SSRC."""
+
+    def egress_stats(self, egress: int) -> dict[str, int]: ...
+    def live(self) -> dict[str, int]:
+        """Peers, tracks, egress, sources and paths in use, and send slots taken."""

@@ -1,0 +1,28 @@
+from sfu.net.address import Path
+
+class Batch:
+    """Slots for datagrams on one UDP socket: one receive call, one send call (recvmmsg, sendmmsg).
+
+    `family` is that of the socket: AF_INET6 (IPv4 arrives v4-mapped) or AF_INET. The socket stays
+    the caller's and must outlive the batch; `sfu.net.udp.open_udp` opens one that fits. Compiled
+    code takes the slots by `cimport`; these methods are for slow paths.
+    """
+
+    def __init__(
+        self, fd: int, family: int, *, receive_slots: int = 64, send_slots: int = 128, slot_size: int = 2048
+    ) -> None: ...
+    def receive(self, now_us: int) -> list[tuple[Path, bytes]]:
+        """One receive call: what has arrived, at most `receive_slots` datagrams, with the path of each."""
+
+    def send(self, path: Path, data: bytes) -> bool:
+        """Send one datagram at once, from the address that `path` names as ours.
+
+        False when the kernel did not take it. Raises ValueError for a path that is not 38 bytes or
+        data longer than a slot.
+        """
+
+    def live_slots(self) -> int:
+        """Send slots taken and not yet sent: 0 between calls."""
+
+    def counters(self) -> dict[str, int]:
+        """Totals since the start, by name: datagrams, bytes and calls both ways, and losses by reason."""

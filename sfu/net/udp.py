@@ -1,0 +1,84 @@
+"""Opening the UDP socket of a node: dual stack, sized buffers, and the address that was hit."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+IP_PKTINFO = 8  # linux/in.h; the socket module has none of these three
+IPV6_RECVPKTINFO = 49  # linux/in6.h
+SO_RXQ_OVFL = 40  # asm-generic/socket.h
+
+
+class OpenError(Exception):
+    """The socket can't be had; the text names the setting, its value and the way out."""
+
+
+def open_udp(
+    host: str,
+    port: int,
+    *,
+    setting: str,
+    reuse_port: bool = False,
+    receive_buffer: int = 4 << 20,
+    send_buffer: int = 4 << 20,
+) -> socket.socket:
+    """A bound, non-blocking UDP socket that tells which of our addresses each datagram hit.
+
+    `host` is "" for every address of both families (IPv4 alone where the machine has no IPv6), or a
+    literal address. `setting` is how the user wrote it, for the error. Buffers are in bytes; the
+    kernel may give less (net.core.rmem_max). `reuse_port` lets several processes share the port.
+    Raises OpenError.
+    """
+    dual = host in ("", "::")
+    try:
+        if dual or ":" in host:
+            try:
+                return _open(
+                    socket.AF_INET6, host or "::", port, dual, reuse_port, receive_buffer, send_buffer
+                )
+            except OSError as error:
+                if host or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    raise
+        return _open(socket.AF_INET, host or "0.0.0.0", port, False, reuse_port, receive_buffer, send_buffer)  # noqa: S104
+    except OSError as error:
+        raise OpenError(f"{setting} {_shown(host, port)}: {_way_out(error, port)}") from error
+
+
+def _open(
+    family: socket.AddressFamily, host: str, port: int, dual: bool, reuse_port: bool, receive: int, send: int
+) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send)
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host or '*'}:{port}"
+
+
+def _way_out(error: OSError, port: int) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "address in use by another process; choose another port or stop it"
+        case errno.EACCES | errno.EPERM:
+            return f"not allowed; ports under 1024 need CAP_NET_BIND_SERVICE, this is {port}"
+        case errno.EADDRNOTAVAIL:
+            return "no interface of this machine has the address"
+        case _:
+            return error.strerror or str(error)
