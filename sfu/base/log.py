@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 from sfu.base.settings import Setting
 
@@ -60,10 +61,18 @@ def configure_logging(level: str = "info", form: str = "auto", stream: TextIO | 
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_secrets,
     ]
+    # Tracebacks go without the values of variables: secrets are among them.
     renderer: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(),
+        ]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=out.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     )
     numeric = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(

@@ -1,0 +1,113 @@
+"""Log lines: one per event, with its fields and without secrets."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from sfu.base.log import REDACTED, configure_logging, get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """Leave structlog and the root logger as they were."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_an_event_is_one_line_with_its_fields() -> None:
+    out = io.StringIO()
+    configure_logging("info", "json", out)
+    get_logger("session").info("session.claimed", session="ab", took_ms=3)
+    (line,) = lines(out)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "session.claimed",
+        "level": "info",
+        "part": "session",
+        "session": "ab",
+        "took_ms": 3,
+    }
+
+
+def test_a_logger_made_before_the_configuration_obeys_it() -> None:
+    log = get_logger("early")
+    out = io.StringIO()
+    configure_logging("warning", "json", out)
+    log.info("early.ignored")
+    log.warning("early.kept")
+    assert [line["event"] for line in lines(out)] == ["early.kept"]
+
+
+@pytest.mark.parametrize("field", ["secret", "app_secret", "ice_pwd", "Authorization", "tls_key", "cookie"])
+def test_a_secret_is_never_written(field: str) -> None:
+    out = io.StringIO()
+    configure_logging("info", "json", out)
+    fields: dict[str, Any] = {field: "hunter2"}
+    get_logger("x").info("x.y", **fields)
+    assert lines(out)[0][field] == REDACTED
+    assert "hunter2" not in out.getvalue()
+
+
+def test_a_field_that_only_sounds_like_a_secret_is_written() -> None:
+    out = io.StringIO()
+    configure_logging("info", "json", out)
+    get_logger("x").info("x.y", keyframes=3, monkey="x")
+    assert lines(out)[0]["keyframes"] == 3
+    assert lines(out)[0]["monkey"] == "x"
+
+
+def test_an_exception_stays_on_one_line() -> None:
+    out = io.StringIO()
+    configure_logging("info", "json", out)
+    try:
+        raise RuntimeError("broken\nin two lines")
+    except RuntimeError:
+        get_logger("x").exception("x.failed")
+    (line,) = lines(out)
+    assert line["exception"][0]["exc_type"] == "RuntimeError"
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_an_exception_does_not_show_the_values_of_variables(form: str) -> None:
+    out = io.StringIO()
+    configure_logging("info", form, out)
+    secret = "hunter" + "2"
+    try:
+        raise RuntimeError(str(len(secret)))
+    except RuntimeError:
+        get_logger("x").exception("x.failed")
+    assert "RuntimeError" in out.getvalue()
+    assert "hunter2" not in out.getvalue()
+
+
+def test_the_console_form_is_for_people() -> None:
+    out = io.StringIO()
+    configure_logging("info", "console", out)
+    get_logger("session").info("session.claimed", session="ab")
+    assert "session.claimed" in out.getvalue()
+    assert "session=ab" in out.getvalue()
+
+
+def test_records_of_the_standard_library_come_out_in_the_same_form() -> None:
+    out = io.StringIO()
+    configure_logging("info", "json", out)
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request %s", "received")
+    (line,) = lines(out)
+    assert line["event"] == "Invalid HTTP request received"
+    assert line["level"] == "warning"
