@@ -1,0 +1,1 @@
+"""What is measured: a module per scenario, each with one `run` that returns a `report.Measurement`."""
