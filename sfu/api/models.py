@@ -1,0 +1,285 @@
+"""The JSON of the API, field by field as published, and its way to and from the negotiation's requests.
+
+Unknown fields are ignored: clients send fields that an operation does not use. Types are strict: "1"
+is no number, and a wrongly-cased required field is missing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from sfu.base.ids import SessionId, TrackName
+from sfu.negotiation import requests
+from sfu.negotiation.record import Kind, Simulcast
+
+TRACKS_PER_CALL = 64  # api.md 1.13
+
+Location = Literal["local", "remote"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, strict=True, extra="ignore")
+
+
+class SessionDescription(_Model):
+    """An SDP offer or answer, complete with candidates."""
+
+    type: Literal["offer", "answer"]
+    sdp: str
+
+    def to_request(self) -> requests.SessionDescription:
+        """As the negotiation takes it."""
+        return requests.SessionDescription(self.type, self.sdp)
+
+    @classmethod
+    def of(cls, description: requests.SessionDescription | None) -> SessionDescription | None:
+        """As the API gives it."""
+        return None if description is None else cls(type=description.type, sdp=description.sdp)
+
+
+class ErrorResponse(_Model):
+    """Why a request was refused."""
+
+    error_code: str
+    error_description: str
+    error_subcode: str | None = None
+
+
+class SimulcastOptions(_Model):
+    """Which layer of a simulcast publication is wanted; an empty `preferredRid` leaves it to the server."""
+
+    preferred_rid: str | None = None
+    priority_ordering: Literal["none", "asciibetical"] | None = None
+    rid_not_available: Literal["none", "asciibetical"] | None = None
+
+    def to_request(self) -> Simulcast:
+        """As the negotiation takes it."""
+        return Simulcast(
+            preferred_rid=self.preferred_rid or "",
+            priority_ordering=self.priority_ordering or "none",
+            rid_not_available=self.rid_not_available or "none",
+        )
+
+    @classmethod
+    def of(cls, simulcast: Simulcast | None) -> SimulcastOptions | None:
+        """As the API gives it."""
+        return (
+            None
+            if simulcast is None
+            else cls(
+                preferred_rid=simulcast.preferred_rid,
+                priority_ordering=simulcast.priority_ordering,
+                rid_not_available=simulcast.rid_not_available,
+            )
+        )
+
+
+class TrackObject(_Model):
+    """A track to publish (`local`) or to pull (`remote`).
+
+    `mid` is that of a transceiver of this session; "#name" stands for the one that publishes that name.
+    """
+
+    location: Location | None = None
+    mid: str | None = None
+    session_id: str | None = None
+    track_name: str | None = None
+    bidirectional_media_stream: bool | None = None
+    kind: Literal["audio", "video"] | None = None
+    simulcast: SimulcastOptions | None = None
+
+    def to_request(self) -> requests.TrackRequest:
+        """As the negotiation takes it."""
+        return requests.TrackRequest(
+            location=self.location,
+            mid=self.mid,
+            session=None if self.session_id is None else SessionId(self.session_id),
+            track=None if self.track_name is None else TrackName(self.track_name),
+            bidirectional=bool(self.bidirectional_media_stream),
+            kind=self.kind,
+            simulcast=None if self.simulcast is None else self.simulcast.to_request(),
+        )
+
+
+class TrackResult(_Model):
+    """What became of one track of the request; without an `errorCode` it succeeded."""
+
+    location: Location | None = None
+    mid: str | None = None
+    session_id: str | None = None
+    track_name: str | None = None
+    bidirectional_media_stream: bool | None = None
+    kind: Kind | None = None
+    simulcast: SimulcastOptions | None = None
+    status: Literal["active", "inactive"] | None = None
+    error_code: str | None = None
+    error_description: str | None = None
+    error_subcode: str | None = None
+
+    @classmethod
+    def of(cls, item: requests.TrackItem) -> TrackResult:
+        """As the API gives it."""
+        error = item.error
+        return cls(
+            location=item.location,
+            mid=item.mid,
+            session_id=item.session,
+            track_name=item.track,
+            bidirectional_media_stream=item.bidirectional,
+            kind=item.kind,
+            simulcast=SimulcastOptions.of(item.simulcast),
+            status=item.status,
+            error_code=None if error is None else error.code,
+            error_description=None if error is None else error.text,
+            error_subcode=None if error is None else error.subcode,
+        )
+
+
+class NewSessionRequest(_Model):
+    """The body of sessions/new, which may be absent."""
+
+    session_description: SessionDescription | None = None
+
+
+class NewSessionResponse(_Model):
+    """A new session, with the answer to the offer if there was one."""
+
+    session_id: str
+    session_description: SessionDescription | None = None
+
+    @classmethod
+    def of(cls, response: requests.SessionCreated) -> NewSessionResponse:
+        """As the API gives it."""
+        return cls(session_id=response.id, session_description=SessionDescription.of(response.description))
+
+
+class TracksRequest(_Model):
+    """The body of tracks/new: all `local`, or all `remote`.
+
+    With a `sessionDescription` the client offers, without one the SFU does.
+    """
+
+    tracks: Annotated[list[TrackObject], Field(max_length=TRACKS_PER_CALL)] | None = None
+    session_description: SessionDescription | None = None
+    auto_discover: bool | None = None
+
+    def to_request(self) -> requests.NewTracks:
+        """As the negotiation takes it."""
+        return requests.NewTracks(
+            tracks=tuple(track.to_request() for track in self.tracks or ()),
+            description=None if self.session_description is None else self.session_description.to_request(),
+            auto_discover=bool(self.auto_discover),
+        )
+
+
+class TracksResponse(_Model):
+    """The tracks in the order of the request.
+
+    With `requiresImmediateRenegotiation` the `sessionDescription` is an offer: send its answer to
+    `/renegotiate` before anything else.
+    """
+
+    requires_immediate_renegotiation: bool
+    tracks: list[TrackResult]
+    session_description: SessionDescription | None = None
+
+    @classmethod
+    def of(cls, response: requests.TracksResponse) -> TracksResponse:
+        """As the API gives it."""
+        return cls(
+            requires_immediate_renegotiation=response.renegotiate,
+            tracks=[TrackResult.of(item) for item in response.tracks],
+            session_description=SessionDescription.of(response.description),
+        )
+
+
+class RenegotiateRequest(_Model):
+    """The body of renegotiate: the answer to an offer of the SFU, or an offer that restarts ICE."""
+
+    session_description: SessionDescription
+
+    def to_request(self) -> requests.Renegotiate:
+        """As the negotiation takes it."""
+        return requests.Renegotiate(self.session_description.to_request())
+
+
+class RenegotiateResponse(_Model):
+    """Empty, but for the answer to an offer and for the tracks that the client refused."""
+
+    session_description: SessionDescription | None = None
+    tracks: list[TrackResult] | None = None
+
+    @classmethod
+    def of(cls, response: requests.Renegotiated) -> RenegotiateResponse:
+        """As the API gives it."""
+        return cls(
+            session_description=SessionDescription.of(response.description),
+            tracks=[TrackResult.of(item) for item in response.tracks] or None,
+        )
+
+
+class CloseTrackObject(_Model):
+    """A transceiver of this session whose tracks are to be closed, both directions."""
+
+    mid: Annotated[str, Field(min_length=1)]
+
+
+class CloseTracksRequest(_Model):
+    """The body of tracks/close: by force without SDP, otherwise with the client's offer."""
+
+    tracks: Annotated[list[CloseTrackObject], Field(min_length=1, max_length=TRACKS_PER_CALL)]
+    force: bool = False
+    session_description: SessionDescription | None = None
+
+    def to_request(self) -> requests.CloseTracks:
+        """As the negotiation takes it."""
+        return requests.CloseTracks(
+            mids=tuple(track.mid for track in self.tracks),
+            force=self.force,
+            description=None if self.session_description is None else self.session_description.to_request(),
+        )
+
+
+class UpdateTracksRequest(_Model):
+    """The body of tracks/update: another source, or another layer, for what is received on a mid."""
+
+    tracks: Annotated[list[TrackObject], Field(min_length=1, max_length=TRACKS_PER_CALL)]
+
+    def to_request(self) -> requests.UpdateTracks:
+        """As the negotiation takes it."""
+        return requests.UpdateTracks(tuple(track.to_request() for track in self.tracks))
+
+
+class DataChannelState(_Model):
+    """A data channel that a session holds."""
+
+    location: Location
+    session_id: str | None = None
+    data_channel_name: str
+    id: int
+    status: Literal["active", "inactive", "initializing"]
+
+
+class GetSessionStateResponse(_Model):
+    """What a session publishes and pulls; no SDP, no history."""
+
+    tracks: list[TrackResult]
+    data_channels: list[DataChannelState]
+
+    @classmethod
+    def of(cls, view: requests.SessionView) -> GetSessionStateResponse:
+        """As the API gives it."""
+        return cls(tracks=[TrackResult.of(item) for item in view.tracks], data_channels=[])
+
+
+class DeleteSessionResponse(_Model):
+    """Empty: the session is gone."""
+
+
+class HealthResponse(_Model):
+    """The state of this node."""
+
+    status: Literal["ok", "ready"]
