@@ -5,6 +5,7 @@
       dtls/NAME.pem      a DTLS certificate and its key
       https.pem          the self-made HTTPS certificate and its key
       apps.json          apps with the digests of their secrets, never the secrets
+      server.pid         locked by the running server
       admin.sock         where the running server takes the commands of `orchard sessions`
 
 Sessions stay in memory. `orchard app` writes apps.json beside a running server: a `FilesDirectory`
@@ -59,6 +60,22 @@ class DataDirectory:
     def admin_socket(self) -> Path:
         """The socket on which the running server takes commands."""
         return self.path / "admin.sock"
+
+    @contextmanager
+    def claimed(self) -> Generator[None]:
+        """Hold the directory for one server. Raises DataDirectoryError if another one runs in it."""
+        with self._open_own("server.pid") as descriptor:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = os.read(descriptor, 20).decode(errors="replace")
+                raise DataDirectoryError(
+                    f"data directory {self.path}: in use by the server with pid {pid}; "
+                    "stop that one, or name another directory with --data"
+                ) from None
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
+            yield
 
     def cluster_secret(self) -> bytes:
         """The secret from which the nodes of this directory derive ICE passwords; made at first use."""
@@ -119,7 +136,8 @@ class DataDirectory:
 
     def change_apps(self, change: Callable[[dict[AppId, App]], None]) -> None:
         """Let `change` alter the apps and store them, while no other process does the same."""
-        with self._locked():
+        with self._open_own("apps.lock") as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # ends with the descriptor
             apps = {app.id: app for app in self.apps() or []}
             change(apps)
             document = {
@@ -174,11 +192,14 @@ class DataDirectory:
             raise DataDirectoryError(f"{path}: can't be written: {error.strerror}") from error
 
     @contextmanager
-    def _locked(self) -> Generator[None]:
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _open_own(self, name: str) -> Generator[int]:
+        path = self.path / name
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DataDirectoryError(f"{path}: {error.strerror}") from error
+        try:
+            yield descriptor
         finally:
             os.close(descriptor)
 

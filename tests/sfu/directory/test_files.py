@@ -186,6 +186,15 @@ def test_changes_at_the_same_time_are_all_kept(data: DataDirectory) -> None:
     assert {app.id for app in data.apps() or []} == {app.id for app in apps}
 
 
+def test_a_directory_is_for_one_server_at_a_time(data: DataDirectory) -> None:
+    with data.claimed():
+        beside = DataDirectory(data.path).claimed()
+        with pytest.raises(DataDirectoryError, match=rf"in use by the server with pid {os.getpid()}; stop"):
+            beside.__enter__()
+    with DataDirectory(data.path).claimed():
+        pass
+
+
 def test_a_secret_is_exchanged_while_two_are_valid() -> None:
     issued = new_app("mine", NOW)
     second = rotate(issued.app)
