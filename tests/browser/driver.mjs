@@ -9,7 +9,6 @@ import puppeteer from "puppeteer-core";
 
 const CHROMIUM_FLAGS = [
   "--no-sandbox",
-  "--use-fake-ui-for-media-stream",
   "--autoplay-policy=no-user-gesture-required",
   "--disable-features=WebRtcHideLocalIpsWithMdns",
   "--disable-background-networking",
@@ -46,7 +45,19 @@ function write(message) {
   process.stdout.write(JSON.stringify(message) + "\n");
 }
 
-function launchOptions({ browser, executable, flags = [], prefs = {}, fakeCamera = true }) {
+const CAMERA_FLAGS = {
+  fake: ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"],
+  none: ["--use-fake-ui-for-media-stream"],
+  denied: ["--deny-permission-prompts", "--use-fake-device-for-media-stream"],
+};
+const CAMERA_PREFS = {
+  fake: {},
+  none: { "media.navigator.streams.fake": false },
+  denied: { "media.navigator.permission.disabled": false, "permissions.default.camera": 2,
+    "permissions.default.microphone": 2 },
+};
+
+function launchOptions({ browser, executable, flags = [], camera = "fake" }) {
   const common = {
     headless: true,
     acceptInsecureCerts: true,
@@ -56,11 +67,10 @@ function launchOptions({ browser, executable, flags = [], prefs = {}, fakeCamera
     defaultViewport: null,
   };
   if (browser === "firefox") {
-    const own = fakeCamera ? FIREFOX_PREFS : { ...FIREFOX_PREFS, "media.navigator.streams.fake": false };
-    return { ...common, browser: "firefox", args: flags, extraPrefsFirefox: { ...own, ...prefs } };
+    const all = { ...FIREFOX_PREFS, ...CAMERA_PREFS[camera] };
+    return { ...common, browser: "firefox", args: flags, extraPrefsFirefox: all };
   }
-  const camera = fakeCamera ? ["--use-fake-device-for-media-stream"] : [];
-  return { ...common, browser: "chrome", args: [...CHROMIUM_FLAGS, ...camera, ...flags] };
+  return { ...common, browser: "chrome", args: [...CHROMIUM_FLAGS, ...CAMERA_FLAGS[camera], ...flags] };
 }
 
 function found(table, handle, what) {

@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 LINE_LIMIT_BYTES = 1 << 26  # one answer is one line: an SDP of hundreds of m-lines, a page's statistics
 
 BrowserName = Literal["chromium", "firefox"]
+Camera = Literal["fake", "none", "denied"]
 EXECUTABLES: dict[BrowserName, str] = {"chromium": "chromium", "firefox": "firefox-esr"}
 
 
@@ -111,17 +112,15 @@ class Driver:
         name: BrowserName,
         *,
         flags: list[str] | None = None,
-        prefs: dict[str, str | int | bool] | None = None,
-        fake_camera: bool = True,
+        camera: Camera = "fake",
     ) -> Browser:
-        """Start a browser. `flags` are added to the command line, `prefs` to Firefox's preferences."""
+        """Start a browser; `flags` are added to its command line. Raises BrowserMissing."""
         answer = await self.call(
             "launch",
             browser=name,
             executable=browser_binary(name),
             flags=flags or [],
-            prefs=prefs or {},
-            fakeCamera=fake_camera,
+            camera=camera,
         )
         return Browser(self, answer["browser"], name, answer["version"])
 

@@ -105,6 +105,10 @@ class Namespace:
         """An `ip` command inside, as one string."""
         _run("ip", "-n", self.name, *text.split())
 
+    def sysctl(self, path: str, value: int) -> None:
+        """Set a kernel parameter of this namespace, named by its path below /proc/sys."""
+        self.run("tee", f"/proc/sys/{path}", stdin=f"{value}\n")
+
     def nft(self, text: str) -> None:
         """Load nftables rules inside."""
         self.run("nft", "-f", "-", stdin=text)
@@ -168,7 +172,8 @@ class Lab:
         sweep()
         try:
             self.router = self._namespace("router")
-            self.router.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+            self.router.sysctl("net/ipv4/ip_forward", 1)
+            self.router.sysctl("net/ipv6/conf/all/forwarding", 1)
             self.server = self._namespace("server")
             self._wire(self.router, "to-server", self.server, "eth0")
             self._address(self.router, "to-server", "10.70.0.1", "fd70::1")
@@ -195,7 +200,7 @@ class Lab:
         _run("ip", "netns", "add", namespace.name)
         self._namespaces.append(namespace)
         # Link-local addresses would be tentative for a second, and neighbours unreachable as long.
-        namespace.run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
+        namespace.sysctl("net/ipv6/conf/default/accept_dad", 0)
         namespace.ip("link set lo up")
         return namespace
 

@@ -4,7 +4,8 @@ import { SessionApi, SfuSession } from "./client.js";
 import { NoMediaPath, passes } from "./problems.js";
 
 const CONNECT_TIMEOUT_MS = 10_000;
-const DISCONNECTED_PATIENCE_MS = 7_000; // a network change heals within this, or not at all
+const RESTART_AFTER_MS = 2_500; // what heals by itself does it within this
+const REBUILD_AFTER_MS = 10_000; // and what a restart of ICE heals, within this
 const RETRY_DELAYS_MS = [500, 1_000, 2_000, 4_000, 8_000];
 
 function within(promise, ms) {
@@ -27,6 +28,7 @@ export class Call extends EventTarget {
   #attempt = 0;
   #timer;
   session = null;
+  everConnected = false;
 
   constructor(root, stream, { codec = null } = {}) {
     super();
@@ -69,6 +71,7 @@ export class Call extends EventTarget {
       throw new NoMediaPath();
     });
     if (this.#ended) return;
+    this.everConnected = true;
     this.#emit("state", "connected");
     this.#watch(session);
     const pulled = await session.pull(
@@ -87,9 +90,16 @@ export class Call extends EventTarget {
       if (state === "connected") this.#emit("state", "connected");
       if (state === "disconnected") {
         this.#emit("state", "waiting");
-        this.#timer = setTimeout(() => this.#lost(new NoMediaPath()), DISCONNECTED_PATIENCE_MS);
+        this.#timer = setTimeout(() => this.#restart(session), RESTART_AFTER_MS);
       }
       if (state === "failed" || state === "closed") this.#lost(new NoMediaPath());
+    });
+  }
+
+  #restart(session) {
+    this.#timer = setTimeout(() => this.#lost(new NoMediaPath()), REBUILD_AFTER_MS - RESTART_AFTER_MS);
+    session.restartIce().catch((error) => {
+      if (session === this.session) this.#lost(error);
     });
   }
 

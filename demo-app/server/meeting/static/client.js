@@ -253,6 +253,20 @@ export class SfuSession {
     return this.#serial(async () => (await this.#api.updateTracks(this.id, tracks)).tracks);
   }
 
+  /** Tell the server what changed in our offer: a direction, or (after `restartIce`) the ICE credentials. */
+  reoffer() {
+    return this.#serial(async () => {
+      const answer = await this.#api.renegotiate(this.id, await this.#localOffer());
+      await this.#takeDescription(answer);
+    });
+  }
+
+  /** Find a new path to the server, say after a change of network. The server offers 60 s for it. */
+  restartIce() {
+    this.pc.restartIce();
+    return this.reoffer();
+  }
+
   /** What the server knows of this session. */
   inspect() {
     return this.#api.inspect(this.id);

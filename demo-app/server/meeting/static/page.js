@@ -15,6 +15,8 @@ const STATES = {
   ended: ["idle", "Stopped"],
 };
 
+const NO_STATS = { transport: { state: "–" }, inbound: [], outbound: [] };
+
 const element = (id) => document.getElementById(id);
 let call = null;
 let stream = null;
@@ -80,31 +82,34 @@ function showConnection(rows) {
   );
 }
 
-async function showFigures() {
-  const session = call?.session;
-  if (!session) return;
-  const rows = figures.read(await collectStats(session.pc), session);
+function showRows(rows) {
   showConnection(rows.connection);
   fill(element("video-figures"), rows.video, tableCell);
   fill(element("audio-figures"), rows.audio, tableCell);
   const [, sentSize, receivedSize] = rows.video[0];
-  element("local-tag").textContent = sentSize;
-  element("remote-tag").textContent = receivedSize;
+  element("local-tag").textContent = call ? sentSize : "";
+  element("remote-tag").textContent = call ? receivedSize : "";
   element("level").value = rows.level;
   const { sent, received } = figures.graph();
   element("graph-sent").setAttribute("points", sent);
   element("graph-received").setAttribute("points", received);
 }
 
+async function showFigures() {
+  const session = call?.session;
+  if (session) showRows(figures.read(await collectStats(session.pc), session));
+}
+
 function onProblem({ error, retryMs }) {
   element("remote").srcObject = null;
+  element("remote-tag").textContent = "";
   const problem = describeProblem(error);
   if (retryMs === null) {
     showStatus("trouble", "Stopped by a problem");
     showProblem(problem);
     return;
   }
-  showStatus("trouble", "Connection lost");
+  showStatus("trouble", call?.everConnected ? "Connection lost" : "Not connected");
   const wait = retryMs < 1_000 ? "at once" : `in ${Math.round(retryMs / 1_000)} s`;
   showProblem({ ...problem, text: `${problem.text} The page tries again ${wait}.` }, { waiting: true });
 }
@@ -214,5 +219,6 @@ element("codec").addEventListener("change", () => {
   startCall();
 });
 window.addEventListener("pagehide", () => call?.end());
+showRows(new Figures().read(NO_STATS, { connectedAfterMs: null }));
 offerCodecs();
 showControls(false);

@@ -63,19 +63,19 @@ export function describeProblem(error) {
       testPicture: false,
     };
   }
+  if (error instanceof TypeError || (error instanceof ApiError && [502, 504].includes(error.status))) {
+    return {
+      title: "The server does not answer",
+      text: "It may have stopped, or the network is down.",
+      retry: true,
+      testPicture: false,
+    };
+  }
   if (error instanceof ApiError) {
     const busy = error.status === 429 || error.status === 503;
     return {
       title: busy ? "The server is busy" : "The server refused",
       text: `${error.message} (HTTP ${error.status}${error.code ? `, ${error.code}` : ""})`,
-      retry: true,
-      testPicture: false,
-    };
-  }
-  if (error instanceof TypeError) {
-    return {
-      title: "The server does not answer",
-      text: "It may have stopped, or the network is down.",
       retry: true,
       testPicture: false,
     };

@@ -1,0 +1,126 @@
+"""A peer of the SFU that lives in a page of a browser; the typed face of pages/peers.js."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from tests.browser.driver import Page
+from tests.browser.server import Orchard
+
+T = TypeVar("T")
+Item = dict[str, Any]
+
+
+async def eventually(
+    read: Callable[[], Awaitable[T]], true: Callable[[T], bool], what: str, *, deadline_s: float = 20
+) -> T:
+    """Read until the value satisfies `true`; fails with the last value after `deadline_s`."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + deadline_s
+    while True:
+        value = await read()
+        if true(value):
+            return value
+        if loop.time() > until:
+            raise AssertionError(f"not within {deadline_s} s: {what}; last seen: {value}")
+        await asyncio.sleep(0.1)
+
+
+class BrowserPeer:
+    """One session of the SFU and its PeerConnection in a page."""
+
+    def __init__(self, page: Page, name: str) -> None:
+        self.page = page
+        self.name = name
+        self.session_id = ""
+
+    @classmethod
+    async def open(
+        cls, page: Page, orchard: Orchard, name: str = "peer", *, config: dict[str, Any] | None = None
+    ) -> BrowserPeer:
+        """Make a session; no media yet."""
+        peer = cls(page, name)
+        root, secret = orchard.root, orchard.secret
+        peer.session_id = await peer.call("open", root=root, secret=secret, config=config or {})
+        return peer
+
+    async def call(self, function: str, **arguments: Any) -> Any:
+        """Call a function of pages/peers.js for this peer."""
+        js = f"async (arg) => (await import('/pages/peers.js')).{function}(arg)"
+        return await self.page.evaluate(js, {"peer": self.name, **arguments})
+
+    async def push(self, *items: Item) -> list[Item]:
+        """Publish by an offer of the browser's; items as in `push` of pages/peers.js."""
+        return await self.call("push", items=items)
+
+    async def push_by_server_offer(self, *items: Item) -> list[Item]:
+        """Publish by an offer of the server's."""
+        return await self.call("pushByServerOffer", items=items)
+
+    async def pull(self, *items: Item) -> list[Item]:
+        """Receive by an offer of the server's, and play what comes."""
+        return await self.call("pull", items=items)
+
+    async def pull_by_client_offer(self, *items: Item) -> list[Item]:
+        """Receive by an offer of the browser's, and play what comes."""
+        return await self.call("pullByClientOffer", items=items)
+
+    async def close(self, *mids: str) -> list[Item]:
+        """Stop transceivers and negotiate that."""
+        return await self.call("close", mids=mids)
+
+    async def connected(self) -> float:
+        """Wait for the connection; milliseconds since the first HTTP call."""
+        return await self.call("connected")
+
+    async def stats(self) -> dict[str, Any]:
+        """What getStats says, as `collectStats` of the demo's client.js arranges it."""
+        return await self.call("stats")
+
+    async def inbound(self, mid: str) -> Item:
+        """Statistics of one received track; empty while there are none."""
+        stats = await self.stats()
+        none: Item = {}
+        return next((entry for entry in stats["inbound"] if entry.get("mid") == mid), none)
+
+    async def outbound(self, mid: str) -> Item:
+        """Statistics of one sent track; empty while there are none."""
+        stats = await self.stats()
+        none: Item = {}
+        return next((entry for entry in stats["outbound"] if entry.get("mid") == mid), none)
+
+    async def frames_rise(self, mid: str, by: int = 10, *, deadline_s: float = 20) -> Item:
+        """Wait until `by` more frames of a received video have been decoded."""
+        start = (await self.inbound(mid)).get("framesDecoded") or 0
+        return await eventually(
+            lambda: self.inbound(mid),
+            lambda entry: (entry.get("framesDecoded") or 0) >= start + by,
+            f"{self.page.browser} decodes {by} more frames of mid {mid}",
+            deadline_s=deadline_s,
+        )
+
+    async def frames_sent_rise(self, mid: str, by: int = 10, *, deadline_s: float = 20) -> Item:
+        """Wait until `by` more frames of a sent video have been encoded."""
+        start = (await self.outbound(mid)).get("framesEncoded") or 0
+        return await eventually(
+            lambda: self.outbound(mid),
+            lambda entry: (entry.get("framesEncoded") or 0) >= start + by,
+            f"{self.page.browser} encodes {by} more frames of mid {mid}",
+            deadline_s=deadline_s,
+        )
+
+    async def sound_rises(self, mid: str, *, deadline_s: float = 20) -> Item:
+        """Wait until received audio has brought energy."""
+        start = (await self.inbound(mid)).get("audioEnergy") or 0
+        return await eventually(
+            lambda: self.inbound(mid),
+            lambda entry: (entry.get("audioEnergy") or 0) > start,
+            f"{self.page.browser} hears mid {mid}",
+            deadline_s=deadline_s,
+        )
+
+    async def end(self) -> None:
+        """Close the PeerConnection."""
+        await self.call("end")
