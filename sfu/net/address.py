@@ -41,7 +41,9 @@ def _unpack(packed: bytes) -> str:
 
 def make_path(remote: Address, local: str, *, scope_id: int = 0) -> Path:
     """The path between `remote` and our address `local`. Raises ValueError for what is no address."""
-    return Path(_pack(remote.host) + remote.port.to_bytes(2, "big") + _pack(local) + scope_id.to_bytes(4, "big"))
+    return Path(
+        _pack(remote.host) + remote.port.to_bytes(2, "big") + _pack(local) + scope_id.to_bytes(4, "big")
+    )
 
 
 def remote_address(path: Path) -> Address:

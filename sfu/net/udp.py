@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import socket
 
-IP_PKTINFO = 8  # linux/in.h; the socket module has none of these three
+IP_PKTINFO = 8  # linux/in.h; the socket module has none of these
 IPV6_RECVPKTINFO = 49  # linux/in6.h
+SO_TIMESTAMPNS = 35  # asm-generic/socket.h
 SO_RXQ_OVFL = 40  # asm-generic/socket.h
 
 
@@ -59,6 +60,7 @@ def _open(
         if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send)
         sock.bind((host, port))

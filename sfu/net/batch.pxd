@@ -1,0 +1,43 @@
+# The C face of sfu.net.batch, for the media engine and the TURN relay. What each call promises: batch.h.
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+
+cdef extern from "batch.h" nogil:
+    enum:
+        BATCH_PATH
+        BATCH_SLOTS_MAX
+
+    struct batch_destination:
+        pass
+
+    struct batch_slot_t "batch_slot":
+        uint8_t *data         # of the batch, until its next receive
+        uint32_t size
+        int64_t arrival_us
+        uint8_t *path         # BATCH_PATH bytes
+
+    struct batch_t "batch":
+        int family
+        uint32_t slot_size
+        uint32_t receive_slots
+        uint32_t send_slots
+        uint32_t queued
+        uint32_t taken
+        batch_slot_t *slots
+        uint64_t received, received_bytes, receive_calls
+        uint64_t sent, sent_bytes, send_calls
+        uint64_t drop_overflow, drop_truncated, drop_no_path, drop_send_full, drop_send_refused
+
+    int batch_init(batch_t *b, int fd, int family, uint32_t receive_slots, uint32_t send_slots, uint32_t slot_size)
+    void batch_free(batch_t *b)
+    uint32_t batch_receive(batch_t *b, int64_t now_us, int *more)
+    void batch_make_destination(batch_destination *d, int family, const uint8_t *path)
+    uint8_t *batch_slot(batch_t *b)
+    void batch_commit(batch_t *b, batch_destination *to, uint32_t size)
+    void batch_release(batch_t *b)
+    uint32_t batch_flush(batch_t *b)
+
+
+cdef class Batch:
+    cdef batch_t state   # slots and counters; memory taken in __cinit__, freed in __dealloc__
