@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from sfu.transport.certificate import Certificate
     from sfu.transport.events import DtlsEvent
 
-_DROPPED = Counter("orchard_dtls_dropped_total", "DTLS records that were not believed", ["reason"])
+_DROPPED = Counter(
+    "orchard_dtls_records_dropped_total", "DTLS records and datagrams that were not believed", ["reason"]
+)
 
 _DTLS_1_2 = 0xFEFD
 _MAX_READ_BYTES = 1 << 16

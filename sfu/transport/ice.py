@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter
-
 from sfu.base.ids import GENERATIONS, SessionId, ice_pwd, ice_ufrag, parse_ice_ufrag
 from sfu.transport.events import (
     ConsentExpired,
@@ -34,8 +32,6 @@ from sfu.wire.stun import Attribute, MessageClass
 if TYPE_CHECKING:
     from sfu.net.address import Path
     from sfu.transport.events import IceEvent
-
-_REFUSED = Counter("orchard_ice_refused_total", "STUN datagrams that got no answer", ["reason"])
 
 _MAX_USERNAME_BYTES = 513  # RFC 8489 14.3
 _KNOWN = frozenset(Attribute)
@@ -66,16 +62,11 @@ class Refusal(Enum):
 
 
 class CheckRefused(Exception):
-    """A datagram that must be met with silence."""
+    """A datagram that must be met with silence; the driver counts it by `reason`."""
 
     def __init__(self, reason: Refusal) -> None:
         super().__init__(reason.value)
         self.reason = reason
-
-
-def _refused(reason: Refusal) -> CheckRefused:
-    _REFUSED.labels(reason.value).inc()
-    return CheckRefused(reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +107,19 @@ def read_check(data: bytes, *, cluster_secret: bytes) -> Check:
     try:
         message = stun.parse(data)
     except stun.StunError as error:
-        raise _refused(Refusal.MALFORMED) from error
+        raise CheckRefused(Refusal.MALFORMED) from error
     if message.method != stun.BINDING or message.message_class is not MessageClass.REQUEST:
-        raise _refused(Refusal.NOT_A_REQUEST)
+        raise CheckRefused(Refusal.NOT_A_REQUEST)
     if not message.has_fingerprint:
-        raise _refused(Refusal.NO_FINGERPRINT)
+        raise CheckRefused(Refusal.NO_FINGERPRINT)
     if message.integrity_at is None:
-        raise _refused(Refusal.NO_INTEGRITY)
+        raise CheckRefused(Refusal.NO_INTEGRITY)
     ufrag, remote_ufrag = _read_username(message.get(Attribute.USERNAME))
     named = parse_ice_ufrag(ufrag)
     if named is None:
-        raise _refused(Refusal.UNKNOWN_USERNAME)
+        raise CheckRefused(Refusal.UNKNOWN_USERNAME)
     if not stun.verify_integrity(message, ice_pwd(cluster_secret, ufrag).encode()):
-        raise _refused(Refusal.WRONG_INTEGRITY)
+        raise CheckRefused(Refusal.WRONG_INTEGRITY)
 
     priority = message.get(Attribute.PRIORITY)
     nomination = message.get(Attribute.NOMINATION)
@@ -158,11 +149,11 @@ def read_check(data: bytes, *, cluster_secret: bytes) -> Check:
 def _read_username(username: bytes | None) -> tuple[str, str]:
     """Our ufrag and the client's, in the order in which a request to us has them."""
     if username is None or len(username) > _MAX_USERNAME_BYTES:
-        raise _refused(Refusal.UNKNOWN_USERNAME)
+        raise CheckRefused(Refusal.UNKNOWN_USERNAME)
     try:
         ufrag, _, remote_ufrag = username.decode("ascii").partition(":")
     except UnicodeDecodeError as error:
-        raise _refused(Refusal.UNKNOWN_USERNAME) from error
+        raise CheckRefused(Refusal.UNKNOWN_USERNAME) from error
     return ufrag, remote_ufrag
 
 
@@ -359,17 +350,17 @@ class IceAgent:
 
     def _judge(self, check: Check) -> None:
         if self._is_over:
-            raise _refused(Refusal.OVER)
+            raise CheckRefused(Refusal.OVER)
         if check.generation == self._generation:
             # RFC 7675 5.1: once consent has ended, only new credentials bring it back.
             if self._expires_at is not None and not self._is_fresh:
-                raise _refused(Refusal.OLD_CREDENTIALS)
+                raise CheckRefused(Refusal.OLD_CREDENTIALS)
             if self._remote_ufrag is not None and check.remote_ufrag != self._remote_ufrag:
-                raise _refused(Refusal.OTHER_REMOTE_UFRAG)
+                raise CheckRefused(Refusal.OTHER_REMOTE_UFRAG)
         elif not _is_newer(check.generation, self._generation):
             is_last = check.generation == (self._generation - 1) % GENERATIONS
             if not (is_last and self._is_fresh and self._expires_at is None):
-                raise _refused(Refusal.OLD_CREDENTIALS)
+                raise CheckRefused(Refusal.OLD_CREDENTIALS)
 
     def _must_follow(self, known: _ValidPath, check: Check, now: float, *, is_new: bool) -> bool:
         """Whether a check with USE-CANDIDATE on `known` moves the selection there.
