@@ -17,13 +17,15 @@ from starlette.requests import Request
 
 from sfu.api.errors import ApiError, add_error_handlers
 from sfu.base.ids import AppId, SessionId
+from sfu.base.log import get_logger
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sfu.directory.interface import Directory
     from sfu.negotiation.record import SessionRecord
-    from sfu.sessions.service import SessionService
+
+log = get_logger("admin")
 
 
 class SessionLine(BaseModel):
@@ -73,8 +75,11 @@ def open_admin_socket(path: Path) -> socket.socket:
     return listener
 
 
-def create_admin_app(service: SessionService, directory: Directory) -> FastAPI:
-    """The ASGI application to serve on the socket of `open_admin_socket`."""
+def create_admin_app(directory: Directory) -> FastAPI:
+    """The ASGI application to serve on the socket of `open_admin_socket`.
+
+    A session is closed by deleting its record: its owner sees it go and closes the transport.
+    """
     app = FastAPI(openapi_url=None, redirect_slashes=False)
 
     @app.get("/sessions")
@@ -90,17 +95,16 @@ def create_admin_app(service: SessionService, directory: Directory) -> FastAPI:
         if app_id is None:
             raise ApiError(400, "Name the app whose sessions are to be closed")
         records = await directory.list_sessions(app_id)
-        for record in records:
-            await directory.delete_session(record.id)
-        return Closed(closed=len(records))
+        closed = [await directory.delete_session(record.id) for record in records]
+        log.info("admin.sessions_closed", app=app_id, count=sum(closed))
+        return Closed(closed=sum(closed))
 
     @app.delete("/sessions/{session}")
     async def close_session(session: str) -> Closed:
         """Close one session."""
-        record = await directory.get_session(SessionId(session))
-        if record is None:
+        if not await directory.delete_session(SessionId(session)):
             raise ApiError(404, "Session not found")
-        await service.delete_session(record.app, record.id)
+        log.info("admin.session_closed", session=session)
         return Closed(closed=1)
 
     add_error_handlers(app)
