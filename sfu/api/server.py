@@ -1,0 +1,261 @@
+"""The HTTP face of a node: its listeners, the API, the demo page and the admin socket; start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+import httpx
+import uvicorn
+
+from meeting.app import create_app as create_demo
+from meeting.proxy import DEMO, DEMO_BODY_BYTES, DEMO_UNDER_WAY, ProxyLimits
+from sfu import __version__
+from sfu.api.admin import create_admin_app, open_admin_socket
+from sfu.api.app import ApiLimits, beside_pages, create_app
+from sfu.api.health import METRICS_SECRET
+from sfu.api.limits import BODY_BYTES, BODY_TIMEOUT_S, CALLS_PER_SECOND, REQUESTS_UNDER_WAY
+from sfu.base.log import get_logger
+from sfu.base.settings import Listen, Setting
+from sfu.directory.apps import new_app
+from sfu.net.interfaces import is_loopback
+from sfu.node import Node, NodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from starlette.types import ASGIApp
+
+    from sfu.base.settings import Config
+
+HTTP_LISTEN = Setting(
+    "http.listen",
+    Listen,
+    Listen("127.0.0.1", 8080),
+    alias="http",
+    help="Where the HTTP API and the demo page listen",
+)
+HTTP_TLS = Setting(
+    "http.tls",
+    str,
+    "auto",
+    choices=("auto", "on", "off"),
+    help="HTTPS; auto is off where only this machine can reach the listener, on elsewhere",
+)
+HTTP_TLS_CERT = Setting(
+    "http.tls_cert",
+    str,
+    "",
+    alias="tls-cert",
+    help="PEM file of the HTTPS certificate with its chain; empty: self-made",
+)
+HTTP_TLS_KEY = Setting(
+    "http.tls_key", str, "", alias="tls-key", help="PEM file of the HTTPS certificate's key"
+)
+DRAIN_S = Setting(
+    "node.drain_s",
+    float,
+    5.0,
+    unit="s",
+    minimum=0,
+    maximum=3600,
+    help="Longest time between SIGTERM and the end of the process",
+)
+
+GRACE_S = 2.0  # for connections that are still open once the drain is over
+
+log = get_logger("node")
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn without signal handlers, and with an event for its start: `Server` decides when it stops."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        self.listening.set()
+
+
+class Server:
+    """A node with its HTTP listeners."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._stack = contextlib.AsyncExitStack()
+        self._running: list[tuple[_HttpServer, asyncio.Task[None]]] = []
+        self.node = Node(config)
+        self.url = ""
+        """Where the API and the demo page are, once started."""
+
+    async def start(self) -> None:
+        """Open everything and serve. Raises NodeError, and leaves nothing open then."""
+        await self.node.start()
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        config, node = self._config, self.node
+        api = create_app(
+            node.service,
+            node.directory,
+            not_ready=node.not_ready,
+            bounds=ApiLimits(
+                body_bytes=config[BODY_BYTES],
+                body_timeout_s=config[BODY_TIMEOUT_S],
+                requests_under_way=config[REQUESTS_UNDER_WAY],
+                calls_per_second=config[CALLS_PER_SECOND],
+            ),
+            metrics_secret=config[METRICS_SECRET],
+        )
+        hosts = [candidate.host for candidate in node.candidates]
+        await self._serve_site(self._with_demo(api) if config[DEMO] else api, hosts)
+        admin = open_admin_socket(node.data.admin_socket)
+        await self._serve(uvicorn.Config(create_admin_app(node.directory), **_OPTIONS), admin)
+        log.info(
+            "node.started",
+            version=__version__,
+            url=self.url,
+            media=str(node.media_listen),
+            candidates=[str(Listen(*candidate)) for candidate in node.candidates],
+        )
+
+    async def drain(self) -> None:
+        """Take no new sessions and no new requests; let those under way end, for a bounded time."""
+        self.node.drain()
+        for server, _ in self._running:
+            server.should_exit = True
+        await asyncio.wait([task for _, task in self._running], timeout=self._config[DRAIN_S])
+
+    async def stop(self) -> None:
+        """Say goodbye to every client and close everything. Safe after `drain`, and without it."""
+        for server, _ in self._running:
+            server.should_exit = server.force_exit = True
+        if self._running:
+            await asyncio.wait([task for _, task in self._running], timeout=GRACE_S)
+        await self._stack.aclose()
+        await self.node.stop()
+
+    def _with_demo(self, api: ASGIApp) -> ASGIApp:
+        """The demo page beside the API, with an app of its own that lives as long as this process."""
+        demo = new_app("demo", time.time())
+        self.node.directory.give(demo.app)
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app=api), base_url="http://orchard")
+        self._stack.push_async_callback(client.aclose)
+        limits = ProxyLimits(body_bytes=self._config[DEMO_BODY_BYTES], under_way=self._config[DEMO_UNDER_WAY])
+        return beside_pages(api, create_demo(client, demo.app.id, demo.secret, limits=limits))
+
+    async def _serve_site(self, site: ASGIApp, hosts: list[str]) -> None:
+        listen = self._config[HTTP_LISTEN]
+        files = self._https_files(hosts)
+        listener = _open_tcp(listen)
+        port = listener.getsockname()[1]
+        certificate, key = files or (None, None)
+        await self._serve(
+            uvicorn.Config(site, ssl_certfile=certificate, ssl_keyfile=key, **_OPTIONS), listener
+        )
+        host = hosts[0] if listen.host in ("", "0.0.0.0", "::") else listen.host  # noqa: S104 - compared with
+        self.url = f"{'https' if files else 'http'}://{Listen(host, port)}"
+
+    async def _serve(self, config: uvicorn.Config, listener: socket.socket) -> None:
+        server = _HttpServer(config)
+        task = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
+        self._running.append((server, task))
+        up = asyncio.create_task(server.listening.wait(), name="http server start")
+        await asyncio.wait((task, up), return_when=asyncio.FIRST_COMPLETED)
+        up.cancel()
+        if task.done():
+            task.result()
+
+    def _https_files(self, hosts: list[str]) -> tuple[str, str] | None:
+        """Certificate and key files for HTTPS, or None for plain HTTP. Raises NodeError."""
+        config = self._config
+        certificate, key, mode = config[HTTP_TLS_CERT], config[HTTP_TLS_KEY], config[HTTP_TLS]
+        if bool(certificate) != bool(key):
+            raise NodeError(f"{HTTP_TLS_CERT.flag} and {HTTP_TLS_KEY.flag} go together: give both or neither")
+        if mode == "off":
+            return None
+        if certificate:
+            for setting, path in ((HTTP_TLS_CERT, certificate), (HTTP_TLS_KEY, key)):
+                if not os.access(path, os.R_OK):
+                    raise NodeError(f"{setting.flag} {path}: can't be read")
+            return certificate, key
+        if mode == "auto" and is_loopback(config[HTTP_LISTEN].host):
+            return None  # localhost is a secure origin without HTTPS
+        pem = str(self.node.data.https_certificate(hosts, time.time()))
+        return pem, pem
+
+
+class _UvicornOptions(TypedDict):
+    lifespan: Literal["off"]
+    log_config: None
+    access_log: bool
+    proxy_headers: bool
+    server_header: bool
+    ws: Literal["none"]
+
+
+_OPTIONS: _UvicornOptions = {
+    "lifespan": "off",
+    "log_config": None,
+    "access_log": False,
+    "proxy_headers": False,
+    "server_header": False,
+    "ws": "none",
+}
+
+
+def _open_tcp(listen: Listen) -> socket.socket:
+    every = listen.host in ("", "::")
+    dual = every and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server(
+            ("" if every else listen.host, listen.port),
+            family=socket.AF_INET6 if dual or (":" in listen.host and not every) else socket.AF_INET,
+            backlog=1024,
+            dualstack_ipv6=dual,
+        )
+    except OSError as error:
+        raise NodeError(
+            f"{HTTP_LISTEN.flag} {listen}: {error.strerror}; choose another port, or stop what has this one"
+        ) from error
+
+
+async def run(config: Config, *, ready: Callable[[Server], None]) -> None:
+    """Run a node until SIGTERM or SIGINT; a second signal ends the drain at once. Raises NodeError.
+
+    `ready` is called once the node serves.
+    """
+    signals: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    server = Server(config)
+    await server.start()
+    try:
+        ready(server)
+        await signals.get()
+        draining = asyncio.create_task(server.drain(), name="drain")
+        again = asyncio.create_task(signals.get(), name="second signal")
+        await asyncio.wait((draining, again), return_when=asyncio.FIRST_COMPLETED)
+        for task in (draining, again):
+            task.cancel()
+        await asyncio.gather(draining, again, return_exceptions=True)
+    finally:
+        await server.stop()

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from sfu.api.limits import CallRate
+
+
+def test_api_1_13_fifty_calls_pass_and_the_next_does_not() -> None:
+    rate = CallRate(50)
+    assert all(rate.allow("a", 10.0) for _ in range(50))
+    assert not rate.allow("a", 10.0)
+
+
+def test_calls_come_back_with_time_and_never_more_than_the_rate() -> None:
+    rate = CallRate(50)
+    for _ in range(50):
+        rate.allow("a", 0.0)
+    assert rate.allow("a", 0.02)
+    assert not rate.allow("a", 0.02)
+    assert sum(rate.allow("a", 3600.0) for _ in range(100)) == 50
+
+
+def test_a_refused_call_costs_nothing() -> None:
+    rate = CallRate(1)
+    assert rate.allow("a", 0.0)
+    assert not any(rate.allow("a", 0.5) for _ in range(100))
+    assert rate.allow("a", 1.0)
+
+
+def test_one_session_does_not_use_up_another_ones_calls() -> None:
+    rate = CallRate(1)
+    assert rate.allow("a", 0.0)
+    assert rate.allow("b", 0.0)
+
+
+def test_the_table_forgets_who_called_longest_ago() -> None:
+    rate = CallRate(1, capacity=2)
+    rate.allow("a", 0.0)
+    rate.allow("b", 0.0)
+    rate.allow("a", 0.1)
+    rate.allow("c", 0.1)
+    assert len(rate) == 2
+    assert rate.allow("b", 0.1)  # forgotten, so as new
+    assert not rate.allow("c", 0.1)
