@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tests.browser.driver import Page
-from tests.browser.server import Orchard
 
 T = TypeVar("T")
 Item = dict[str, Any]
+
+
+class Server(Protocol):
+    """Where sessions are made: the root of the session API and the secret of its app."""
+
+    @property
+    def root(self) -> str: ...
+
+    @property
+    def secret(self) -> str: ...
 
 
 async def eventually(
@@ -38,12 +47,12 @@ class BrowserPeer:
 
     @classmethod
     async def open(
-        cls, page: Page, orchard: Orchard, name: str = "peer", *, config: dict[str, Any] | None = None
+        cls, page: Page, server: Server, name: str = "peer", *, config: dict[str, Any] | None = None
     ) -> BrowserPeer:
         """Make a session; no media yet."""
         peer = cls(page, name)
-        root, secret = orchard.root, orchard.secret
-        peer.session_id = await peer.call("open", root=root, secret=secret, config=config or {})
+        opened = {"root": server.root, "secret": server.secret, "config": config or {}}
+        peer.session_id = await peer.call("open", **opened)
         return peer
 
     async def call(self, function: str, **arguments: Any) -> Any:

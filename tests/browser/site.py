@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
@@ -33,8 +34,9 @@ class WebServer:
     Use it as an async context manager; `url` is valid from the start.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family)
         config = uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=1)
         self._server = _QuietServer(config)
         self._task: asyncio.Task[None] | None = None
@@ -58,8 +60,22 @@ class WebServer:
         self._socket.close()
 
 
-def pages_site(*routes: BaseRoute) -> WebServer:
+def pages_app(*routes: BaseRoute) -> Starlette:
     """The tests' pages under `/pages`, the demo's modules under `/static`, and `routes`."""
     pages = Mount("/pages", StaticFiles(directory=HERE / "pages"))
     client = Mount("/static", StaticFiles(directory=CLIENT))
-    return WebServer(Starlette(routes=[*routes, pages, client]))
+    return Starlette(routes=[*routes, pages, client])
+
+
+def pages_site(*routes: BaseRoute) -> WebServer:
+    """A server of `pages_app`."""
+    return WebServer(pages_app(*routes))
+
+
+async def _serve_for_ever(host: str, port: int) -> None:
+    async with WebServer(pages_app(), host, port):
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve_for_ever(sys.argv[1], int(sys.argv[2])))

@@ -19,7 +19,7 @@ export async function start() {
     const metadata$ = party.push(new BehaviorSubject(track).asObservable());
     party.pull(metadata$).subscribe((remote) => {
       const element = document.createElement(remote.kind);
-      element.muted = true;
+      element.muted = remote.kind === "video"; // Chromium counts no energy of a muted element's sound
       element.autoplay = true;
       element.srcObject = new MediaStream([remote]);
       document.body.append(element);

@@ -58,3 +58,26 @@ export function openTestPicture() {
   };
   return { stream, stop };
 }
+
+/**
+ * How loud a received track is, from 0 to 1, whether or not it can be heard. Chromium's statistics
+ * know nothing of a muted element's sound, and Firefox's Web Audio nothing of a received track's: ask both.
+ */
+export class LevelMeter {
+  #context = new AudioContext();
+  #analyser = this.#context.createAnalyser();
+  #samples = new Float32Array(this.#analyser.fftSize);
+
+  constructor(track) {
+    this.#context.createMediaStreamSource(new MediaStream([track])).connect(this.#analyser);
+  }
+
+  read() {
+    this.#analyser.getFloatTimeDomainData(this.#samples);
+    return this.#samples.reduce((peak, sample) => Math.max(peak, Math.abs(sample)), 0);
+  }
+
+  close() {
+    void this.#context.close();
+  }
+}

@@ -3,7 +3,7 @@
 import { Call } from "./call.js";
 import { collectStats, sendableCodecs } from "./client.js";
 import { Figures } from "./figures.js";
-import { openCamera, openTestPicture } from "./media.js";
+import { LevelMeter, openCamera, openTestPicture } from "./media.js";
 import { describeProblem, insecureOrigin, noWebRtc } from "./problems.js";
 
 const ROOT = "/api";
@@ -23,6 +23,8 @@ let stream = null;
 let stopSource = () => {};
 let figures = new Figures();
 let ticker = null;
+let meter = null;
+let statsLevel = 0;
 
 function showStatus(state, text) {
   element("status").dataset.state = state;
@@ -89,7 +91,7 @@ function showRows(rows) {
   const [, sentSize, receivedSize] = rows.video[0];
   element("local-tag").textContent = call ? sentSize : "";
   element("remote-tag").textContent = call ? receivedSize : "";
-  element("level").value = rows.level;
+  statsLevel = rows.level;
   const { sent, received } = figures.graph();
   element("graph-sent").setAttribute("points", sent);
   element("graph-received").setAttribute("points", received);
@@ -101,7 +103,7 @@ async function showFigures() {
 }
 
 function onProblem({ error, retryMs }) {
-  element("remote").srcObject = null;
+  showRemote(null);
   element("remote-tag").textContent = "";
   const problem = describeProblem(error);
   if (retryMs === null) {
@@ -114,6 +116,13 @@ function onProblem({ error, retryMs }) {
   showProblem({ ...problem, text: `${problem.text} The page tries again ${wait}.` }, { waiting: true });
 }
 
+function showRemote(remote) {
+  element("remote").srcObject = remote;
+  meter?.close();
+  const [sound] = remote?.getAudioTracks() ?? [];
+  meter = sound ? new LevelMeter(sound) : null;
+}
+
 function startCall() {
   figures = new Figures();
   call = new Call(ROOT, stream, { codec: element("codec").value || null });
@@ -122,9 +131,7 @@ function startCall() {
     if (detail === "connected") hideProblem();
   });
   call.addEventListener("problem", ({ detail }) => onProblem(detail));
-  call.addEventListener("remote", ({ detail }) => {
-    element("remote").srcObject = detail;
-  });
+  call.addEventListener("remote", ({ detail }) => showRemote(detail));
   void call.start();
   ticker ??= setInterval(() => void showFigures(), 1_000);
 }
@@ -173,10 +180,9 @@ function stop() {
   clearInterval(ticker);
   ticker = null;
   element("local").srcObject = null;
-  element("remote").srcObject = null;
+  showRemote(null);
   element("local-tag").textContent = "";
   element("remote-tag").textContent = "";
-  element("level").value = 0;
   for (const id of ["microphone", "camera"]) element(id).setAttribute("aria-pressed", "true");
   hideProblem();
   showControls(false);
@@ -215,10 +221,13 @@ element("listen").addEventListener("click", ({ target }) => {
 element("codec").addEventListener("change", () => {
   if (call === null) return;
   call.end();
-  element("remote").srcObject = null;
+  showRemote(null);
   startCall();
 });
 window.addEventListener("pagehide", () => call?.end());
 showRows(new Figures().read(NO_STATS, { connectedAfterMs: null }));
+setInterval(() => {
+  element("level").value = meter === null ? 0 : Math.max(meter.read(), statsLevel);
+}, 100);
 offerCodecs();
 showControls(false);
