@@ -38,6 +38,7 @@ from sfu.sessions.errors import (
     too_many_sessions,
 )
 from sfu.sessions.publishers import find_publishers
+from sfu.sessions.watching import wait_for_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -211,7 +212,10 @@ class SessionService:
             wanted = publishers_of(request.tracks)
             published = await find_publishers(self._directory, app, wanted, self._limits.media_wait_s)
             return await self._apply(
-                app, record, lambda now: update_tracks(now, request, published), "session.tracks_update"
+                app,
+                record,
+                lambda now: update_tracks(now, request, self._context(), published),
+                "session.tracks_update",
             )
 
     async def view_session(self, app: AppId, session: SessionId) -> SessionView:
@@ -299,20 +303,14 @@ class SessionService:
         """
         if record.client is None or record.transport_state == "connected":
             return record
-        settled: asyncio.Future[SessionRecord | None] = asyncio.get_running_loop().create_future()
-
-        def changed(now: SessionRecord | None) -> None:
-            if (now is None or now.transport_state in ("connected", "closed")) and not settled.done():
-                settled.set_result(now)
-
-        watch = self._directory.watch(record.id, changed)
         try:
             async with asyncio.timeout(self._limits.connect_wait_s):
-                return self._checked(app, await settled)
+                now = await wait_for_session(
+                    self._directory, record.id, lambda now: now.transport_state == "connected"
+                )
         except TimeoutError:
             raise _counted(session_not_ready(), "not_ready") from None
-        finally:
-            watch.close()
+        return self._checked(app, now)
 
 
 def _negotiated(record: SessionRecord) -> tuple[object, ...]:
