@@ -234,7 +234,8 @@ class FilesDirectory(MemoryDirectory):
     """A `Directory` whose apps, certificates and cluster secret are those of a data directory.
 
     `given` are apps that settings name: valid beside those of the file, never stored. Where there is
-    neither, a first app is made and `first_app` set: its secret is known now and never again.
+    neither, `first_app` is set: an app that is valid and stored once `keep_first_app` is called, so that
+    a start which fails before anybody has read the secret leaves none behind that nobody knows.
     """
 
     def __init__(self, data: DataDirectory, wall_now: float, *, given: Collection[App] = ()) -> None:
@@ -245,11 +246,20 @@ class FilesDirectory(MemoryDirectory):
         self._identity: tuple[int, int, int] | None = None
         self.first_app: IssuedApp | None = None
         if data.apps() is None and not given:
-            first = new_app("first", wall_now)
-            data.change_apps(lambda apps: apps.update({first.app.id: first.app}))
-            self.first_app = first
+            self.first_app = new_app("first", wall_now)
         self._certificates = {stored.fingerprint: stored for stored in data.dtls_certificates()}
         self._cluster_secret = data.cluster_secret()
+
+    def keep_first_app(self) -> IssuedApp | None:
+        """Store the first app, if this start made one; its secret is known now and never again."""
+        first = self.first_app
+        if first is not None:
+            self._data.change_apps(lambda apps: apps.update({first.app.id: first.app}))
+        return first
+
+    def give(self, app: App) -> None:
+        """Let `app` be valid while this process runs; it is not stored."""
+        self._given[app.id] = app
 
     async def get_app(self, app: AppId) -> App | None:
         """The app of this id, or None."""

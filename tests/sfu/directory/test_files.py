@@ -37,6 +37,7 @@ async def test_everything_of_a_first_start_is_the_owners_alone(data: DataDirecto
     old = os.umask(0)  # the modes hold under any umask
     try:
         directory = FilesDirectory(data, NOW)
+        directory.keep_first_app()
         await renew_certificates(directory, NOW)
         data.https_certificate(["192.0.2.1"], NOW)
     finally:
@@ -114,12 +115,15 @@ def test_a_write_that_fails_leaves_the_old_file(data: DataDirectory, monkeypatch
 
 
 async def test_the_first_start_alone_tells_the_secret_of_an_app(data: DataDirectory) -> None:
-    first = FilesDirectory(data, NOW).first_app
+    failed = FilesDirectory(data, NOW).first_app  # nobody has seen its secret
+    assert failed is not None
+    first = FilesDirectory(data, NOW).keep_first_app()
     assert first is not None
     assert len(first.app.id) == 32
     assert len(first.secret) == 64
     again = FilesDirectory(data, NOW)
     assert again.first_app is None
+    assert await again.get_app(failed.app.id) is None
     stored = await again.get_app(first.app.id)
     assert stored is not None
     assert stored.accepts(first.secret)
@@ -131,7 +135,7 @@ async def test_the_first_start_alone_tells_the_secret_of_an_app(data: DataDirect
 async def test_no_app_is_made_where_one_is_given_or_all_were_revoked(data: DataDirectory) -> None:
     given = given_app("0" * 32 + ":" + "s" * 64, NOW)
     assert FilesDirectory(data, NOW, given=[given]).first_app is None
-    made = FilesDirectory(data, NOW).first_app
+    made = FilesDirectory(data, NOW).keep_first_app()
     assert made is not None
     assert await FilesDirectory(data, NOW).delete_app(made.app.id)
     assert FilesDirectory(data, NOW).first_app is None
@@ -155,10 +159,10 @@ async def test_a_running_server_sees_what_another_process_does(data: DataDirecto
 
 async def test_an_unreadable_list_of_apps_lets_nobody_in(data: DataDirectory) -> None:
     running = FilesDirectory(data, NOW)
-    assert running.first_app is not None
+    assert running.keep_first_app() is not None
     data.write("apps.json", b"{")
     with pytest.raises(Unavailable, match=r"apps\.json"):
-        await running.get_app(running.first_app.app.id)
+        await running.list_apps()
 
 
 async def test_given_apps_are_valid_and_never_stored(data: DataDirectory) -> None:

@@ -1,0 +1,299 @@
+"""What `orchard doctor` looks at, one function for each subject."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import ipaddress
+import os
+import resource
+import socket
+import ssl
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from sfu.api.limits import REQUESTS_UNDER_WAY
+from sfu.api.server import HTTP_LISTEN, HTTP_TLS, HTTP_TLS_CERT, HTTP_TLS_KEY
+from sfu.cli.running import RunningServer, ServerNotRunning
+from sfu.directory.certificates import DAY_S
+from sfu.directory.files import DataDirectory, DataDirectoryError
+from sfu.net.interfaces import AddressError, advertised, interface_hosts, is_loopback
+from sfu.node import DATA, MEDIA_ADVERTISE, MEDIA_BUFFER, MEDIA_LISTEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sfu.base.settings import Config, Listen
+
+_WRITTEN = 1_795_000_000.0  # late in 2026: a clock before that is wrong
+_SPARE_DESCRIPTORS = 128  # beside connections: sockets of the node, the loop, logs, files
+_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+_TIMEX_BYTES = 256  # struct timex has 208
+
+
+class Level(IntEnum):
+    """How bad a finding is."""
+
+    GOOD = 0
+    WARNING = 1
+    BAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; `mend` is what to do about it, empty if nothing needs doing."""
+
+    level: Level
+    subject: str
+    text: str
+    mend: str = ""
+
+
+def _good(subject: str, text: str) -> Finding:
+    return Finding(Level.GOOD, subject, text)
+
+
+def _warning(subject: str, text: str, mend: str) -> Finding:
+    return Finding(Level.WARNING, subject, text, mend)
+
+
+def _bad(subject: str, text: str, mend: str) -> Finding:
+    return Finding(Level.BAD, subject, text, mend)
+
+
+def check_data_directory(config: Config, wall_now: float) -> Iterator[Finding]:
+    """Modes, owner and contents of the data directory, without making one."""
+    subject = f"data directory ({DATA.flag})"
+    path = Path(config[DATA]).expanduser().absolute()
+    if not path.exists():
+        parent = next(above for above in path.parents if above.exists())
+        if os.access(parent, os.W_OK):
+            yield _good(subject, f"{path} is not there yet; the first start makes it")
+        else:
+            yield _bad(subject, f"{path} can't be made: {parent} is not writable", "Name another directory")
+        return
+    try:
+        data = DataDirectory(path)
+        apps = data.apps()
+        certificates = data.dtls_certificates()
+        secret = data.read("cluster-secret")
+    except DataDirectoryError as error:
+        yield _bad(subject, str(error), "")
+        return
+    if secret is None:
+        yield _good(subject, f"{path} is empty yet; the first start fills it")
+        return
+    yield _good(subject, f"{path}: {len(apps or [])} apps, {len(certificates)} DTLS certificates")
+    newest = max((stored.not_after for stored in certificates), default=None)
+    if newest is not None and newest < wall_now:
+        yield _bad(
+            subject,
+            f"the newest DTLS certificate ended {(wall_now - newest) / DAY_S:.0f} days ago",
+            "A start of the server makes a new one; if the clock is wrong, set it",
+        )
+
+
+def check_ports(config: Config) -> Iterator[Finding]:
+    """Whether the server could listen where it is told to, or does already."""
+    running = _server_runs(config)
+    for flag, listen, kind in (
+        (HTTP_LISTEN.flag, config[HTTP_LISTEN], socket.SOCK_STREAM),
+        (MEDIA_LISTEN.flag, config[MEDIA_LISTEN], socket.SOCK_DGRAM),
+    ):
+        protocol = "TCP" if kind == socket.SOCK_STREAM else "UDP"
+        subject = f"{protocol} port ({flag})"
+        try:
+            _try_to_bind(listen, kind)
+        except OSError as error:
+            if running:
+                yield _good(subject, f"{listen}: the server of this data directory runs")
+            else:
+                holder = port_holder(listen.port, protocol.lower())
+                yield _bad(
+                    subject,
+                    f"{listen}: {error.strerror}" + (f" ({holder})" if holder else ""),
+                    f"Choose another with {flag}, or stop what holds it",
+                )
+        else:
+            yield _good(subject, f"{listen} is free")
+
+
+def _server_runs(config: Config) -> bool:
+    path = Path(config[DATA]).expanduser()
+    if not path.exists():
+        return False
+    with contextlib.suppress(ServerNotRunning, DataDirectoryError):
+        RunningServer(DataDirectory(path)).sessions("none")
+        return True
+    return False
+
+
+def _try_to_bind(listen: Listen, kind: socket.SocketKind) -> None:
+    host = listen.host or "::"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        probe = socket.socket(family, kind)
+    except OSError:
+        if listen.host:
+            raise
+        host = "0.0.0.0"  # noqa: S104 - the machine has no IPv6
+        probe = socket.socket(socket.AF_INET, kind)
+    with probe:
+        if kind == socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, listen.port))
+
+
+def port_holder(port: int, protocol: str) -> str:
+    """The process that holds a port, as `pid 812 (coturn)`; empty if it can't be seen."""
+    inodes: set[str] = set()
+    for table in (f"/proc/net/{protocol}", f"/proc/net/{protocol}6"):
+        with contextlib.suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if int(fields[1].rpartition(":")[2], 16) == port and fields[3] in ("0A", "07"):
+                    inodes.add(f"socket:[{fields[9]}]")
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(descriptor) in inodes:
+                process = descriptor.parents[1]
+                return f"pid {process.name} ({(process / 'comm').read_text().strip()})"
+    return ""
+
+
+def check_addresses(config: Config) -> Iterator[Finding]:
+    """What clients are told to send media to, and whether they can."""
+    subject = f"advertised addresses ({MEDIA_ADVERTISE.flag})"
+    listen = config[MEDIA_LISTEN]
+    try:
+        addresses = advertised(listen.host, listen.port, config[MEDIA_ADVERTISE])
+    except AddressError as error:
+        yield _bad(subject, f"{', '.join(config[MEDIA_ADVERTISE])}: {error}", "Correct it")
+        return
+    shown = ", ".join(address.host for address in addresses)
+    hosts = [ipaddress.ip_address(address.host) for address in addresses]
+    if all(host.is_loopback for host in hosts):
+        yield _warning(
+            subject,
+            f"{shown}: clients on this machine alone can connect",
+            f"For others, listen on more than loopback, or give an address with {MEDIA_ADVERTISE.flag}",
+        )
+    elif not any(host.is_global for host in hosts):
+        yield _warning(
+            subject,
+            f"{shown}: clients in the same network can connect",
+            f"For others, give the public address with {MEDIA_ADVERTISE.flag} and forward the UDP port here",
+        )
+    else:
+        yield _good(subject, shown)
+    elsewhere = [str(host) for host in hosts if str(host) not in interface_hosts()]
+    if elsewhere:
+        yield _good(
+            subject, f"{', '.join(elsewhere)} is not of this machine: UDP to it must be forwarded here"
+        )
+
+
+def check_browsers(config: Config, wall_now: float) -> Iterator[Finding]:
+    """Whether a page served from here may open a camera: browsers want HTTPS or localhost for that."""
+    subject = f"browsers ({HTTP_LISTEN.flag}, {HTTP_TLS.flag})"
+    local = is_loopback(config[HTTP_LISTEN].host)
+    mode = config[HTTP_TLS]
+    given = bool(config[HTTP_TLS_CERT] or config[HTTP_TLS_KEY])
+    if given:
+        yield from _check_certificate(config, wall_now)
+    if local:
+        yield _good(subject, "pages open on this machine alone, where cameras work")
+    elif mode == "off":
+        yield _warning(
+            subject,
+            "plain HTTP on an address of this machine: browsers elsewhere open no camera on such a page",
+            f"Leave out {HTTP_TLS.flag} off, unless a proxy in front speaks HTTPS",
+        )
+    elif given:
+        yield _good(subject, "HTTPS with the given certificate")
+    else:
+        yield _warning(
+            subject,
+            "HTTPS with a self-made certificate: browsers warn of it at the first visit",
+            f"Give one of a public authority with {HTTP_TLS_CERT.flag} and {HTTP_TLS_KEY.flag}",
+        )
+
+
+def _check_certificate(config: Config, wall_now: float) -> Iterator[Finding]:
+    subject = f"HTTPS certificate ({HTTP_TLS_CERT.flag}, {HTTP_TLS_KEY.flag})"
+    certificate_file, key_file = config[HTTP_TLS_CERT], config[HTTP_TLS_KEY]
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate_file, key_file or None)
+        certificate = x509.load_pem_x509_certificate(Path(certificate_file).read_bytes())
+    except (OSError, ValueError) as error:
+        yield _bad(
+            subject,
+            f"{certificate_file}, {key_file}: {error}",
+            "Name a PEM file of the certificate with its chain and one of its key, readable for this user",
+        )
+        return
+    left_days = (certificate.not_valid_after_utc.timestamp() - wall_now) / DAY_S
+    if left_days < 0:
+        yield _bad(subject, f"{certificate_file} ended {-left_days:.0f} days ago", "Renew it")
+    elif left_days < 14:
+        yield _warning(subject, f"{certificate_file} ends in {left_days:.0f} days", "Renew it")
+    elif certificate.not_valid_before_utc.timestamp() > wall_now:
+        yield _bad(subject, f"{certificate_file} is not valid yet", "Set this machine's clock")
+    else:
+        yield _good(subject, f"{certificate_file} is valid for {left_days:.0f} days")
+
+
+def check_clock(wall_now: float) -> Iterator[Finding]:
+    """Whether the clock can be right, and whether something keeps it so."""
+    if wall_now < _WRITTEN:
+        yield _bad("clock", "is years behind", "Set it; install chrony to keep it right")
+        return
+    buffer = ctypes.create_string_buffer(_TIMEX_BYTES)  # all zero: ask, change nothing
+    state = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
+    if state == _TIME_ERROR:
+        yield _warning(
+            "clock",
+            "nothing keeps it synchronised; certificates and expiring credentials depend on it",
+            "Install chrony, unless this machine's host keeps the time",
+        )
+    else:
+        yield _good("clock", "synchronised" if state >= 0 else "plausible")
+
+
+def check_descriptors(config: Config) -> Iterator[Finding]:
+    """Whether there are file descriptors for the HTTP requests that may be under way."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = config[REQUESTS_UNDER_WAY] + _SPARE_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        yield _bad(
+            "file descriptors",
+            f"{soft} may be open, {wanted} can be needed",
+            f"Raise the limit: ulimit -n {2 * wanted}, or LimitNOFILE={2 * wanted} in the systemd unit, "
+            f"or lower {REQUESTS_UNDER_WAY.flag}",
+        )
+    else:
+        yield _good("file descriptors", f"{soft} may be open")
+
+
+def check_socket_buffers(config: Config) -> Iterator[Finding]:
+    """Whether the kernel gives the media socket the buffers that it asks for."""
+    wanted = config[MEDIA_BUFFER]
+    for key in ("net.core.rmem_max", "net.core.wmem_max"):
+        try:
+            limit = int(Path("/proc/sys", *key.split(".")).read_text())
+        except OSError:
+            yield _good("socket buffers", f"{key} can't be seen here")
+            continue
+        if limit < wanted:
+            yield _warning(
+                "socket buffers",
+                f"{key} is {limit}, {MEDIA_BUFFER.flag} asks for {int(wanted)}: bursts lose packets",
+                f"sysctl -w {key}={int(wanted)}, and the same in /etc/sysctl.d/ to keep it",
+            )
+        else:
+            yield _good("socket buffers", f"{key} is {limit} bytes")
