@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     TrackKey = tuple[SessionId, TrackName]
 
 
-async def find_publishers(
+async def await_published(
     directory: Directory, app: AppId, wanted: AbstractSet[TrackKey], wait_s: float
 ) -> Published:
     """Each wanted track, or why it can't be had; waits up to `wait_s` for those that may still come.
@@ -35,7 +35,14 @@ async def find_publishers(
     search = _Search(directory, app, wanted)
     await search.load()
     await search.wait(wait_s)
-    return search.results()
+    return search.with_media()
+
+
+async def look_up_published(directory: Directory, app: AppId, wanted: AbstractSet[TrackKey]) -> Published:
+    """Each wanted track as it stands, silent or not, or why it can't be had."""
+    search = _Search(directory, app, wanted)
+    await search.load()
+    return search.as_they_stand()
 
 
 class _Search:
@@ -72,9 +79,13 @@ class _Search:
             for watch in watches:
                 watch.close()
 
-    def results(self) -> Published:
+    def as_they_stand(self) -> Published:
         """What is known now of each wanted track."""
-        return {key: self._result(key) for key in self._wanted}
+        return {key: self._look(key)[1] for key in self._wanted}
+
+    def with_media(self) -> Published:
+        """The same, but a track without media is an error."""
+        return {key: self._with_media(key) for key in self._wanted}
 
     def _changed(self, session: SessionId, record: SessionRecord | None) -> None:
         self._publishers[session] = record
@@ -96,7 +107,7 @@ class _Search:
         publication = publisher.publication(key[1]) if publisher is not None else None
         return publication is not None and publication.state == "offered"
 
-    def _result(self, key: TrackKey) -> PublishedTrack | ItemError:
+    def _with_media(self, key: TrackKey) -> PublishedTrack | ItemError:
         publisher, found = self._look(key)
         if isinstance(found, ItemError) or found.flowing:
             return found

@@ -26,9 +26,9 @@ from sfu.base.ids import new_session_id
 from sfu.base.log import get_logger
 from sfu.base.settings import Setting
 from sfu.directory.interface import Conflict
-from sfu.negotiation.requests import NewSession, publishers_of
+from sfu.negotiation.requests import NewSession
 from sfu.negotiation.session import create_session, renegotiate, view_session
-from sfu.negotiation.tracks import close_tracks, new_tracks, update_tracks
+from sfu.negotiation.tracks import close_tracks, new_tracks, publishers_of, update_tracks
 from sfu.sessions.errors import (
     RequestRefused,
     draining,
@@ -37,7 +37,7 @@ from sfu.sessions.errors import (
     session_not_ready,
     too_many_sessions,
 )
-from sfu.sessions.publishers import find_publishers
+from sfu.sessions.publishers import await_published, look_up_published
 from sfu.sessions.watching import wait_for_session
 
 if TYPE_CHECKING:
@@ -178,10 +178,10 @@ class SessionService:
         with self._changes(session):
             record = await self._load(app, session)
             published: Published = {}
-            wanted = publishers_of(request.tracks)
+            wanted = publishers_of(record, request.tracks)
             if wanted and record.pending is None:  # else it is refused below, without a wait
                 record = await self._await_connected(app, record)
-                published = await find_publishers(self._directory, app, wanted, self._limits.media_wait_s)
+                published = await await_published(self._directory, app, wanted, self._limits.media_wait_s)
             return await self._apply(
                 app,
                 record,
@@ -209,12 +209,15 @@ class SessionService:
         """Change source or layer of what is received. Waits for the media of a new source."""
         with self._changes(session):
             record = await self._load(app, session)
-            wanted = publishers_of(request.tracks)
-            published = await find_publishers(self._directory, app, wanted, self._limits.media_wait_s)
+            wanted = publishers_of(record, request.tracks)
+            here = {(pull.publisher, pull.track) for pull in record.subscriptions}
+            # A track that is pulled already may be silent and still change its layer.
+            known = await look_up_published(self._directory, app, wanted & here)
+            new = await await_published(self._directory, app, wanted - here, self._limits.media_wait_s)
             return await self._apply(
                 app,
                 record,
-                lambda now: update_tracks(now, request, self._context(), published),
+                lambda now: update_tracks(now, request, self._context(), {**known, **new}),
                 "session.tracks_update",
             )
 
