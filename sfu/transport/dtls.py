@@ -4,10 +4,14 @@
                                              |                                          |
                                              +-- 30 s, error, wrong certificate --> over <-- close_notify
 
-OpenSSL's own timer reads a clock of its own and starts at 1 s, so resending is done here: the last
-flight's datagrams are kept and sent again byte for byte. Records go in one by one, each followed by a
-step, as a memory BIO knows no datagrams; what comes out is split into records again and packed under
-the MTU. Alerts in the clear are not believed, since anybody can write one.
+OpenSSL's own timer reads a clock of its own and starts at 1 s, so resending is done here: the records
+of the last flight are kept and sent again. Records go in one by one, each followed by a step, as a
+memory BIO knows no datagrams; what comes out is split into records again and packed under the MTU.
+
+Records in the clear get fresh sequence numbers, both those that are sent again and those that are
+given to OpenSSL. OpenSSL drops a ChangeCipherSpec that overtakes the messages before it but keeps its
+number, and would take every repetition for a replay; and a forged high number would make it deaf to
+the true ones. Alerts in the clear are not believed, since anybody can write one.
 
 After the handshake OpenSSL's object is let go and a `RecordLayer` takes its place. A repeated last
 flight of the client is answered with ours, a ClientHello is ignored (who wants a new association
@@ -181,7 +185,7 @@ class DtlsEndpoint:
         self._connection: SSL.Connection | None = None
         self._layer: RecordLayer | None = None
         self._outbox: list[bytes] = []
-        self._flight: list[bytes] = []  # what we said last, as datagrams
+        self._flight: list[Record] = []  # what we said last
         self._flight_key: int | None = None  # the first message_seq in it that can be read
         self._sent_at = 0.0
         self._resend_s = 0.0
@@ -191,6 +195,8 @@ class DtlsEndpoint:
         self._piece_bytes = 0
         self._last_seq = -1  # the peer's highest message_seq seen
         self._answered_seq = -1  # the same when our last flight was made
+        self._clear_sent = 0  # records of epoch 0 so far
+        self._clear_received = 0
         self._next_sequence = 0  # of our records of epoch 1
         self._used_nonces: set[int] = set()
         self._has_refused = False  # a ClientHello that OpenSSL can't work with
@@ -289,6 +295,9 @@ class DtlsEndpoint:
             return failed
         if self._connection is None:
             return count_dropped("unexpected")
+        if record.epoch == 0:
+            record = dtls_record.renumber(record, self._clear_received)
+            self._clear_received += 1
         self._connection.bio_write(record.data)
         return self._step(now)
 
@@ -351,9 +360,9 @@ class DtlsEndpoint:
                 self._resend_s = self._timers.first_s
                 self._resend_at = now + self._resend_s
                 self._answered_seq = self._last_seq
-            self._flight = dtls_record.pack(flight, self._mtu)
+            self._flight = flight
             self._sent_at = now
-        self._outbox += dtls_record.pack(records, self._mtu)
+        self._send(records)
 
     def _note_sealed(self, records: list[Record]) -> None:
         """Remember which sequence numbers and nonces OpenSSL has used under the new keys."""
@@ -377,11 +386,21 @@ class DtlsEndpoint:
         records = _read_records(self._connection)
         if records:
             self._note_sealed(records)
-            self._flight = dtls_record.pack(records, self._mtu)
+            self._flight = records
 
     def _send_flight(self, now: float) -> None:
         self._sent_at = now
-        self._outbox += self._flight
+        self._send(self._flight)
+
+    def _send(self, records: list[Record]) -> None:
+        numbered: list[Record] = []
+        for record in records:
+            if record.epoch == 0:
+                numbered.append(dtls_record.renumber(record, self._clear_sent))
+                self._clear_sent += 1
+            else:
+                numbered.append(record)
+        self._outbox += dtls_record.pack(numbered, self._mtu)
 
     def _answer_repeated(self, now: float) -> None:
         """The peer says again what our last flight answered: that was lost, or is on its way."""
@@ -397,7 +416,7 @@ class DtlsEndpoint:
             self._pieces.clear()
             self._piece_bytes, self._last_seq, self._has_refused = 0, -1, True
             return count_dropped("bad_hello")
-        self._outbox += dtls_record.pack(records, self._mtu)
+        self._send(records)
         if self._judge.verdict is False:
             return self._fail(FailReason.WRONG_FINGERPRINT)
         return self._fail(FailReason.HANDSHAKE_ERROR)
