@@ -43,7 +43,8 @@ class ItemError:
 
 TRACK_NOT_FOUND = ItemError(
     "not_found_track_error",
-    "Track not found on remote peer. Make sure the publisher peer is connected and sending packets for this track",
+    "Track not found on remote peer. Make sure the publisher peer is connected and sending packets "
+    "for this track",
 )
 TRACK_EMPTY = ItemError("empty_track_error", "No track data from remote peer within the time allowed")
 TRACK_CLOSED = ItemError("close_track_error", "Track doesn't exist or was already closed")

@@ -11,7 +11,7 @@ place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -95,8 +95,8 @@ class MLine:
     """One media section, at its place for the life of the PeerConnection.
 
     `codecs` and `extensions` are what both ends agreed on (while `offered`: what we offer).
-    `rejected` is port 0: the place may be taken by a new section with a new mid.
-    `bidirectional` m-lines take a publication and a pull.
+    `rejected` is port 0: the place may be taken by a new section with a new mid. `bidirectional`
+    m-lines take a publication and a pull. `reduced_size` is RFC 5506, as the client said.
     """
 
     mid: Mid
@@ -109,6 +109,7 @@ class MLine:
     rejected: bool = False
     offered: bool = False
     bidirectional: bool = False
+    reduced_size: bool = True
     protocol: str = "UDP/TLS/RTP/SAVPF"
 
     @property
@@ -159,7 +160,9 @@ class Subscription:
 
     `pt_map` maps the publisher's PTs to ours, `rtx_pts` our PT to our RTX PT, `extension_map` the
     publisher's extension ids to ours; what is not in a map is not forwarded. `mid_extension_id` is
-    where our own mid goes (None: not negotiated). `clock_rate` is that of the codec in use, in Hz.
+    where our own mid goes (None: not negotiated). `sending_pt` is the codec that the publisher uses, in
+    its numbers (always in `pt_map` while `open`), and `clock_rate` that codec's rate in Hz.
+    `rids` are the layers that the publisher offers.
     """
 
     publisher: SessionId
@@ -170,11 +173,13 @@ class Subscription:
     ssrc: Ssrc
     rtx_ssrc: Ssrc | None
     cname: str
+    sending_pt: PayloadType
     clock_rate: int
     pt_map: Mapping[PayloadType, PayloadType] = field(default_factory=dict[PayloadType, PayloadType])
     rtx_pts: Mapping[PayloadType, PayloadType] = field(default_factory=dict[PayloadType, PayloadType])
     extension_map: Mapping[int, int] = field(default_factory=dict[int, int])
     mid_extension_id: int | None = None
+    rids: tuple[Rid, ...] = ()
     simulcast: Simulcast | None = None
 
 
@@ -247,6 +252,22 @@ class SessionRecord:
     def mline(self, mid: Mid) -> MLine | None:
         """The m-line of that mid."""
         return next((mline for mline in self.mlines if mline.mid == mid), None)
+
+    def incoming(self) -> Iterator[tuple[Publication, MLine]]:
+        """The publications in force and their m-lines: what the owner may receive."""
+        by_mid = {mline.mid: mline for mline in self.mlines}
+        for track in self.publications:
+            mline = by_mid.get(track.mid)
+            if track.state == "open" and mline is not None and mline.receives:
+                yield track, mline
+
+    def outgoing(self) -> Iterator[tuple[Subscription, MLine]]:
+        """The subscriptions that the owner may send now, and their m-lines."""
+        by_mid = {mline.mid: mline for mline in self.mlines}
+        for pull in self.subscriptions:
+            mline = by_mid.get(pull.mid)
+            if pull.state == "open" and mline is not None and mline.sends and not mline.offered:
+                yield pull, mline
 
     def publication(self, name: TrackName) -> Publication | None:
         """The newest publication of that name, whatever its state."""
