@@ -26,9 +26,9 @@ from sfu.base.ids import new_session_id
 from sfu.base.log import get_logger
 from sfu.base.settings import Setting
 from sfu.directory.interface import Conflict
-from sfu.negotiation.requests import NewSession
+from sfu.negotiation.requests import NewSession, publishers_of
 from sfu.negotiation.session import create_session, renegotiate, view_session
-from sfu.negotiation.tracks import close_tracks, new_tracks, publishers_of, update_tracks
+from sfu.negotiation.tracks import close_tracks, new_tracks, update_tracks
 from sfu.sessions.errors import (
     RequestRefused,
     draining,
@@ -178,7 +178,7 @@ class SessionService:
         with self._changes(session):
             record = await self._load(app, session)
             published: Published = {}
-            wanted = publishers_of(record, request.tracks)
+            wanted = publishers_of(request.tracks)
             if wanted and record.pending is None:  # else it is refused below, without a wait
                 record = await self._await_connected(app, record)
                 published = await await_published(self._directory, app, wanted, self._limits.media_wait_s)
@@ -209,15 +209,19 @@ class SessionService:
         """Change source or layer of what is received. Waits for the media of a new source."""
         with self._changes(session):
             record = await self._load(app, session)
-            wanted = publishers_of(record, request.tracks)
-            here = {(pull.publisher, pull.track) for pull in record.subscriptions}
-            # A track that is pulled already may be silent and still change its layer.
-            known = await look_up_published(self._directory, app, wanted & here)
-            new = await await_published(self._directory, app, wanted - here, self._limits.media_wait_s)
+            published: Published = {}
+            wanted = publishers_of(request.tracks)
+            if wanted and record.pending is None:
+                here = {(pull.publisher, pull.track) for pull in record.subscriptions}
+                published = {
+                    # A track that is pulled already may be silent and still change its layer.
+                    **await look_up_published(self._directory, app, wanted & here),
+                    **await await_published(self._directory, app, wanted - here, self._limits.media_wait_s),
+                }
             return await self._apply(
                 app,
                 record,
-                lambda now: update_tracks(now, request, self._context(), {**known, **new}),
+                lambda now: update_tracks(now, request, published),
                 "session.tracks_update",
             )
 
@@ -286,7 +290,7 @@ class SessionService:
         loaded = record
         while True:
             outcome = change(record)
-            if outcome.record is record:
+            if outcome.record == record:
                 return outcome.response
             try:
                 await self._directory.replace_session(outcome.record)
