@@ -66,7 +66,9 @@ class Peer:
         self.connect_s: float | None = None  # from the start of ICE to the SRTP keys
         self._crowd = crowd
         self._credentials = new_credentials()
-        self._transport = Transport(self._credentials.ufrag, self._credentials.pwd, crowd.identity.fingerprint)
+        self._transport = Transport(
+            self._credentials.ufrag, self._credentials.pwd, crowd.identity.fingerprint
+        )
         self._sections: list[Section] = []
         self._version = 0
         self._remote: Description | None = None
@@ -90,19 +92,17 @@ class Peer:
 
     async def publish(self, media: Sequence[Media]) -> list[Source]:
         """Publish tracks in one offer and begin to connect. Raises ApiError."""
-        taken = {section.mid for section in self._sections}
-        mids = (mid for mid in map(str, itertools.count()) if mid not in taken)
-        added = [new_section(next(mids), m.kind, random.getrandbits(31) | 1, _track_name()) for m in media]
-        offer = render("offer", self._transport, [*self._sections, *added], self._version)
-        answer = await self._crowd.api.publish(self.session, offer, [(s.mid, s.track) for s in added])
-        self._version += 1
-        self._sections += added
+        added, answer = await self._push(media)
         self._take(read(answer))
         sources = [
             Source(RemoteTrack(self.session, s.track), s, m) for s, m in zip(added, media, strict=True)
         ]
         self._sources.update((source.ssrc, source) for source in sources)
         return sources
+
+    async def offer_only(self, media: Sequence[Media]) -> None:
+        """Publish as `publish` does, but never connect. Raises ApiError."""
+        await self._push(media)
 
     async def pull(self, tracks: Sequence[RemoteTrack]) -> None:
         """Subscribe, answer the server's offer and begin to connect. Raises ApiError."""
@@ -209,6 +209,17 @@ class Peer:
         if self._report_at is not None and now >= self._report_at:
             self._report_at = now + REPORT_EVERY_S
             self._send_reports(now)
+
+    async def _push(self, media: Sequence[Media]) -> tuple[list[Section], str]:
+        """Offer the new sections; returns them and the answer."""
+        taken = {section.mid for section in self._sections}
+        mids = (mid for mid in map(str, itertools.count()) if mid not in taken)
+        added = [new_section(next(mids), m.kind, random.getrandbits(31) | 1, _track_name()) for m in media]
+        offer = render("offer", self._transport, [*self._sections, *added], self._version)
+        answer = await self._crowd.api.publish(self.session, offer, [(s.mid, s.track) for s in added])
+        self._version += 1
+        self._sections += added
+        return added, answer
 
     def _take(self, remote: Description) -> None:
         first = self._remote is None

@@ -161,6 +161,13 @@ def _section_lines(section: Section, transport: Transport, setup: str) -> list[s
 
 def read(text: str) -> Description:
     """Take the other side's SDP apart. Raises DescriptionError where a connection can't be made of it."""
+    try:
+        return _read(text)
+    except ValueError as error:
+        raise DescriptionError(f"a number in the SDP is none: {error}") from error
+
+
+def _read(text: str) -> Description:
     blocks: list[list[str]] = [[]]
     for line in text.splitlines():
         if line.startswith("m="):

@@ -33,23 +33,23 @@ class Identity:
     """A certificate (ECDSA P-256, self-made) and the OpenSSL context that all handshakes share."""
 
     def __init__(self, profile: SrtpProfile = SrtpProfile.AEAD_AES_128_GCM) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
+        self.key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loadtest")])
         now = datetime.datetime.now(datetime.UTC)
-        certificate = (
+        self.certificate = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(name)
-            .public_key(key.public_key())
+            .public_key(self.key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=1))
             .not_valid_after(now + datetime.timedelta(days=30))
-            .sign(key, hashes.SHA256())
+            .sign(self.key, hashes.SHA256())
         )
-        self.fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
+        self.fingerprint = self.certificate.fingerprint(hashes.SHA256()).hex()
         self.context = SSL.Context(SSL.DTLS_CLIENT_METHOD)
-        self.context.use_certificate(certificate)
-        self.context.use_privatekey(key)
+        self.context.use_certificate(self.certificate)
+        self.context.use_privatekey(self.key)
         self.context.set_cipher_list(b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256")
         self.context.set_tlsext_use_srtp(f"SRTP_{profile.name}".encode())
         self.context.set_options(SSL.OP_NO_QUERY_MTU)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
@@ -51,7 +51,7 @@ class StandIn:
         """RTP packets that arrived, by kind."""
         counts: dict[str, int] = {}
         for receiver in self.connections[session].getReceivers():
-            for stats in (await receiver.getStats()).values():
+            for stats in cast("dict[str, Any]", await receiver.getStats()).values():
                 if stats.type == "inbound-rtp":
                     counts[stats.kind] = stats.packetsReceived
         return counts

@@ -1,0 +1,188 @@
+"""A measurement, kept so that another one can be held against it: JSON for programs, a page for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One quantity, measured once per round. `floor`: the least possible, measured in the same rounds."""
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
+    floor: tuple[float, ...] = ()
+
+    @property
+    def median(self) -> float:
+        """The middle round."""
+        return statistics.median(self.values)
+
+    @property
+    def ratio(self) -> float | None:
+        """Median of the rounds' ratios to the floor, or None without one."""
+        if not self.floor:
+            return None
+        return statistics.median(value / floor for value, floor in zip(self.values, self.floor, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a scenario found: figures, the parameters they were found with, and what a reader must know."""
+
+    scenario: str
+    title: str
+    parameters: dict[str, float | int | str]
+    figures: tuple[Figure, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Where and of what a measurement is."""
+
+    commit: str
+    date: str
+    machine: str
+    kernel: str
+    python: str
+    command: str
+
+    @classmethod
+    def here(cls) -> Conditions:
+        """This machine, this checkout, this command line."""
+        return cls(
+            commit=_commit(),
+            date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            machine=f"{_processor()}, {os.cpu_count()} cores",
+            kernel=platform.release(),
+            python=platform.python_version(),
+            command=shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Measurements of one run under one set of conditions."""
+
+    conditions: Conditions
+    measurements: list[Measurement] = field(default_factory=list[Measurement])
+
+    def to_json(self) -> str:
+        """Everything, medians and ratios included."""
+        document: dict[str, Any] = asdict(self)
+        for measurement, written in zip(self.measurements, document["measurements"], strict=True):
+            for figure, entry in zip(measurement.figures, written["figures"], strict=True):
+                entry["median"] = figure.median
+                entry["floor_ratio"] = figure.ratio
+        return json.dumps(document, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """What `to_json` wrote. Raises ValueError for another document."""
+        try:
+            document = json.loads(text)
+            measurements = [
+                Measurement(
+                    m["scenario"],
+                    m["title"],
+                    m["parameters"],
+                    tuple(
+                        Figure(f["name"], f["unit"], tuple(f["values"]), tuple(f["floor"]))
+                        for f in m["figures"]
+                    ),
+                    tuple(m["notes"]),
+                )
+                for m in document["measurements"]
+            ]
+            return cls(Conditions(**document["conditions"]), measurements)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a report of loadtest: {error!r}") from error
+
+    def to_page(self) -> str:
+        """A page for docs/measurements/."""
+        c = self.conditions
+        lines = [
+            f"# {', '.join(measurement.title for measurement in self.measurements)}",
+            "",
+            f"Commit {c.commit}, {c.date}. {c.machine}; Linux {c.kernel}, Python {c.python}.",
+            "",
+            f"    {c.command}",
+            "",
+        ]
+        for measurement in self.measurements:
+            lines += _section(measurement)
+        return "\n".join(lines).rstrip() + "\n"
+
+
+def table(measurement: Measurement) -> Table:
+    """A measurement for a terminal."""
+    made = Table(title=measurement.title, title_justify="left")
+    made.add_column("figure")
+    for heading in ("median", "rounds", "x floor"):
+        made.add_column(heading, justify="right")
+    for figure in measurement.figures:
+        made.add_row(*_cells(figure))
+    return made
+
+
+def _section(measurement: Measurement) -> list[str]:
+    lines: list[str] = []
+    if measurement.parameters:
+        lines += [", ".join(f"{name} {value}" for name, value in measurement.parameters.items()) + ".", ""]
+    lines += ["| figure | median | rounds, lowest to highest | x floor |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(_cells(figure))} |" for figure in measurement.figures]
+    lines.append("")
+    for note in measurement.notes:
+        lines += [note, ""]
+    return lines
+
+
+def _cells(figure: Figure) -> Sequence[str]:
+    low, high = min(figure.values), max(figure.values)
+    ratio = figure.ratio
+    return (
+        figure.name,
+        f"{_number(figure.median)} {figure.unit}".rstrip(),
+        f"{_number(low)} to {_number(high)} of {len(figure.values)}" if len(figure.values) > 1 else "one",
+        "" if ratio is None else f"{ratio:.2f}",
+    )
+
+
+def _number(value: float) -> str:
+    """Three digits that matter, and no exponent."""
+    if value == int(value) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.{2 if abs(value) < 10 else 1}f}"
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+
+    commit = git("rev-parse", "--short=10", "HEAD") or "unknown"
+    return f"{commit} with changes" if git("status", "--porcelain", "--", "sfu") else commit
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,168 @@
+"""Sessions come and go: is everything back to where it was afterwards?
+
+A round opens and closes sessions one after the other, then many at once, then opens sessions that never
+connect, and waits until the server has forgotten them. What the server counts of itself (its gauges) and
+its descriptors must be back after each round. A heap keeps what it once grew to, so its leak is read from
+the second round on: what it grew by, over the sessions that passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from loadtest.client import Crowd
+from loadtest.report import Figure, Measurement
+from loadtest.scenarios.crowds import publish, subscribe
+from loadtest.source import Media
+
+if TYPE_CHECKING:
+    from loadtest.scenarios.crowds import Tell
+    from loadtest.server import Bench, Target
+
+FLOWING: Final = Media.video(packets_per_s=20, size=300)
+WARM_UP: Final = 20
+OPENING: Final = 16  # HTTP calls under way for sessions that never connect
+STEADY_S: Final = 1.0  # the server counts as settled when two looks this far apart agree
+
+
+@dataclass(frozen=True, slots=True)
+class Churn:
+    """Options: how many sessions of each kind a round sees, and how long the server may take to settle."""
+
+    rounds: int = 2
+    in_sequence: int = 2_000
+    at_once: int = 300
+    unconnected: int = 20_000
+    settle_s: float = 90.0
+
+    @property
+    def sessions(self) -> int:
+        """Sessions of a round."""
+        return self.in_sequence + self.at_once + self.unconnected
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What the server holds at one moment."""
+
+    pss_bytes: int
+    descriptors: int
+    gauges: dict[str, float]
+
+    def apart(self, other: Levels) -> dict[str, tuple[float, float]]:
+        """What differs but memory: name -> (here, there)."""
+        here = {**self.gauges, "descriptors": float(self.descriptors)}
+        there = {**other.gauges, "descriptors": float(other.descriptors)}
+        return {
+            name: (here[name], there.get(name, 0.0)) for name in here if here[name] != there.get(name, 0.0)
+        }
+
+
+class NotBack(Exception):
+    """Something of the server did not come back within the patience; the text has names and numbers."""
+
+
+async def run(bench: Bench, options: Churn, tell: Tell) -> Measurement:
+    """All rounds against one server. Raises NotBack."""
+    async with bench.target() as target:
+        await _warm_up(target)
+        before = await _settled(target, None, options.settle_s)
+        levels = [before]
+        for number in range(options.rounds):
+            await _round(target, options, number, tell)
+            levels.append(await _settled(target, before, options.settle_s))
+    after = levels[1:]
+    grown = tuple((b.pss_bytes - a.pss_bytes) / options.sessions for a, b in itertools.pairwise(after))
+    figures = [
+        Figure("memory before", "MiB", (before.pss_bytes / 2**20,)),
+        Figure("memory after each round", "MiB", tuple(level.pss_bytes / 2**20 for level in after)),
+        Figure("descriptors before", "", (float(before.descriptors),)),
+        Figure("descriptors after each round", "", tuple(float(level.descriptors) for level in after)),
+    ]
+    if grown:
+        figures.append(Figure("growth per session after the first round", "bytes", grown))
+    figures += [
+        Figure(f"{name}, before and after each round", "", tuple(level.gauges[name] for level in levels))
+        for name in sorted(before.gauges)
+    ]
+    return Measurement(
+        "churn",
+        "Churn",
+        {
+            "rounds": options.rounds,
+            "in sequence": options.in_sequence,
+            "at once": options.at_once,
+            "never connected": options.unconnected,
+        },
+        tuple(figures),
+        (
+            "Sessions in sequence and at once are subscribers of one video that connect, receive and say "
+            "goodbye; every tenth of those that never connect has pushed an offer. Gauges are the "
+            "server's own count of its tables and tasks; a run that does not find each of them back ends "
+            "in an error.",
+        ),
+    )
+
+
+async def _warm_up(target: Target) -> None:
+    async with Crowd(target.server) as crowd:
+        _, [source] = await publish(crowd, [FLOWING])
+        for _ in range(WARM_UP):
+            (await subscribe(crowd, [source.track])).close()
+
+
+async def _round(target: Target, options: Churn, number: int, tell: Tell) -> None:
+    name = f"round {number + 1}"
+    async with Crowd(target.server) as crowd:
+        _, [source] = await publish(crowd, [FLOWING])
+        for done in range(options.in_sequence):
+            tell(f"{name}, in sequence", done, options.in_sequence)
+            (await subscribe(crowd, [source.track])).close()
+        tell(f"{name}, at once", 0, options.at_once)
+        peers = await asyncio.gather(*(subscribe(crowd, [source.track]) for _ in range(options.at_once)))
+        for peer in peers:
+            peer.close()
+        await _open(crowd, options.unconnected, f"{name}, never connected", tell)
+
+
+async def _open(crowd: Crowd, count: int, name: str, tell: Tell) -> None:
+    """Open sessions that never connect: their checks would begin with the answer, so it is thrown away."""
+    numbers = iter(range(count))
+
+    async def some() -> None:
+        for number in numbers:
+            tell(name, number, count)
+            peer = await crowd.peer()
+            if number % 10 == 0:
+                await peer.offer_only([FLOWING])
+            peer.close()
+
+    await asyncio.gather(*(some() for _ in range(OPENING)))
+
+
+async def _settled(target: Target, before: Levels | None, patience_s: float) -> Levels:
+    """Levels once they are steady and, but for memory, as `before`. Raises NotBack."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience_s
+    last = await levels(target)
+    while True:
+        await asyncio.sleep(STEADY_S)
+        now = await levels(target)
+        steady = not now.apart(last) and abs(now.pss_bytes - last.pss_bytes) < 1 << 20
+        if steady and (before is None or not now.apart(before)):
+            return now
+        if loop.time() > deadline:
+            apart = now.apart(last if before is None else before)
+            text = ", ".join(
+                f"{name}: {there:g} before, {here:g} now" for name, (here, there) in apart.items()
+            )
+            raise NotBack(f"after {patience_s:g} s {text or 'memory is not steady'}")
+        last = now
+
+
+async def levels(target: Target) -> Levels:
+    """What the server holds now."""
+    return Levels(target.meter.pss_bytes(), target.meter.descriptors(), await target.gauges())

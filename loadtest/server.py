@@ -1,0 +1,162 @@
+"""The server under test: one that is there already, or one that is started for the measurement."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, Protocol
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from loadtest.api import Server
+from loadtest.meter import Meter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+START_S: Final = 30.0
+STOP_S: Final = 10.0
+
+
+class ServerFailed(Exception):
+    """The server could not be started; the text has the last it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A running server: where it is, what it costs, and on which core it runs."""
+
+    server: Server
+    meter: Meter
+    core: int
+    metrics_secret: str = ""
+
+    async def gauges(self) -> dict[str, float]:
+        """The gauges of GET /metrics that are the server's own, by name and labels; none without a secret."""
+        if not self.metrics_secret:
+            return {}
+        root = self.server.url.removesuffix("/v1")
+        headers = {"Authorization": f"Bearer {self.metrics_secret}"}
+        async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+            response = await http.get(f"{root}/metrics")
+        response.raise_for_status()
+        return {
+            sample.name + "".join(f" {value}" for value in sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(response.text)
+            if family.type == "gauge" and family.name.startswith("orchard_")
+            for sample in family.samples
+        }
+
+
+class Bench(Protocol):
+    """Gives scenarios a server to measure."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether each target is a process of its own."""
+        ...
+
+    def target(self) -> AbstractAsyncContextManager[Target]:
+        """A server, for the time of the context."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server that somebody else started and pinned to a core; it is left running."""
+
+    server: Server
+    pid: int
+    fresh: bool = False
+
+    @contextlib.asynccontextmanager
+    async def target(self) -> AsyncGenerator[Target]:
+        """The one server there is."""
+        yield Target(self.server, Meter(self.pid), min(os.sched_getaffinity(self.pid)))
+
+
+@dataclass(frozen=True, slots=True)
+class OwnServer:
+    """Starts `orchard serve` on free loopback ports, on one core, with an empty data directory.
+
+    `arguments` are added to the command line.
+    """
+
+    core: int
+    arguments: Sequence[str] = ()
+    fresh: bool = True
+
+    @contextlib.asynccontextmanager
+    async def target(self) -> AsyncGenerator[Target]:
+        """A new process, ended with the context. Raises ServerFailed."""
+        app, secret = secrets.token_hex(16), secrets.token_hex(32)
+        http, media = _free_port(socket.SOCK_STREAM), _free_port(socket.SOCK_DGRAM)
+        with tempfile.TemporaryDirectory(prefix="orchard-loadtest-") as directory:
+            command = [
+                *("taskset", "-c", str(self.core), *_orchard(), "serve"),
+                *("--http", f"127.0.0.1:{http}", "--media", f"127.0.0.1:{media}"),
+                *("--app", f"{app}:{secret}", "--data", f"{directory}/data", *self.arguments),
+            ]
+            environment = {**os.environ, "ORCHARD_METRICS_SECRET": secret}
+            with tempfile.TemporaryFile() as log:
+                process = await asyncio.create_subprocess_exec(
+                    *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+                )
+                try:
+                    await _ready(f"http://127.0.0.1:{http}/readyz", process, log)
+                    # taskset becomes the server by exec, so the process is the server's.
+                    server = Server(f"http://127.0.0.1:{http}/v1", app, secret)
+                    yield Target(server, Meter(process.pid), self.core, secret)
+                finally:
+                    await _stop(process)
+
+
+async def _ready(url: str, process: asyncio.subprocess.Process, log: IO[bytes]) -> None:
+    deadline = asyncio.get_running_loop().time() + START_S
+    async with httpx.AsyncClient(trust_env=False) as http:
+        while process.returncode is None and asyncio.get_running_loop().time() < deadline:
+            with contextlib.suppress(httpx.TransportError):
+                if (await http.get(url)).status_code == 200:
+                    return
+            await asyncio.sleep(0.05)
+    log.seek(0)
+    said = log.read()[-2000:].decode(errors="replace")
+    how = (
+        f"not ready after {START_S:g} s" if process.returncode is None else f"ended with {process.returncode}"
+    )
+    raise ServerFailed(f"the server {how}; it said:\n{said}")
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    # Once to drain, twice to stop at once: what was measured needs no goodbye.
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), 1 if number is signal.SIGTERM else STOP_S)
+            return
+
+
+def _orchard() -> list[str]:
+    beside = Path(sys.executable).with_name("orchard")
+    found = str(beside) if beside.exists() else shutil.which("orchard")
+    return [sys.executable, "-m", "sfu.cli.main"] if found is None else [found]
+
+
+def _free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
