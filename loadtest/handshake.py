@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
+from sfu.wire import dtls_record
 from sfu.wire.srtp import SrtpKeys, SrtpProfile
 
 MTU: Final = 1200
@@ -22,7 +23,6 @@ FIRST_WAIT_S: Final = 0.2  # chosen: many times a loopback, less than OpenSSL's 
 PATIENCE_S: Final = 10.0
 _LABEL: Final = b"EXTRACTOR-dtls_srtp"
 _PROFILES: Final = {f"SRTP_{p.name}": p for p in (SrtpProfile.AEAD_AES_128_GCM, SrtpProfile.AEAD_AES_256_GCM)}
-_RECORD_HEADER_BYTES: Final = 13
 
 
 class HandshakeError(Exception):
@@ -170,20 +170,11 @@ class Handshake:
             self._out += written
 
     def _written(self) -> list[bytes]:
-        """What OpenSSL wrote, as datagrams: its memory BIO forgets their bounds, so whole records are put
-        together up to the MTU again (RFC 6347 4.1: length at byte 11 of the 13-byte record header)."""
+        """What OpenSSL wrote, as datagrams: its memory BIO forgets where each ended."""
         data = b""
         while True:
             try:
                 data += self._ssl.bio_read(65536)
             except SSL.WantReadError:
                 break
-        datagrams: list[bytes] = []
-        while data:
-            end = _RECORD_HEADER_BYTES + int.from_bytes(data[11:13], "big")
-            record, data = data[:end], data[end:]
-            if datagrams and len(datagrams[-1]) + len(record) <= MTU:
-                datagrams[-1] += record
-            else:
-                datagrams.append(record)
-        return datagrams
+        return dtls_record.pack(dtls_record.split(data), MTU) if data else []

@@ -108,7 +108,10 @@ class OwnServer:
                 *("--http", f"127.0.0.1:{http}", "--media", f"127.0.0.1:{media}"),
                 *("--app", f"{app}:{secret}", "--data", f"{directory}/data", *self.arguments),
             ]
-            environment = {**os.environ, "ORCHARD_METRICS_SECRET": secret}
+            environment = {
+                name: value for name, value in os.environ.items() if not name.startswith("ORCHARD_")
+            }
+            environment["ORCHARD_METRICS_SECRET"] = secret
             with tempfile.TemporaryFile() as log:
                 process = await asyncio.create_subprocess_exec(
                     *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment
