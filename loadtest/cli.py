@@ -21,7 +21,7 @@ from loadtest.api import ApiError, Server
 from loadtest.client import ConnectFailed
 from loadtest.description import DescriptionError
 from loadtest.floor import floor_us
-from loadtest.meter import ProcessGone
+from loadtest.meter import ProcessGone, pinned
 from loadtest.report import Conditions, Figure, Measurement, Report, table
 from loadtest.scenarios import churn, connect, fanout, memory, setup
 from loadtest.server import OwnServer, RunningServer, ServerFailed
@@ -186,9 +186,8 @@ def write_page(
 
 def _run(context: typer.Context, scenario: Callable[[Bench, Tell], Awaitable[Measurement]]) -> None:
     options = cast("Common", context.obj)
-    os.sched_setaffinity(0, options.clients)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with pinned(options.clients), Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("starting", total=None)
 
         def tell(what: str, done: int, total: int) -> None:

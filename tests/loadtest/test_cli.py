@@ -1,0 +1,93 @@
+"""The command line, and each scenario once, small, against a server of this checkout."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from loadtest.cli import app
+from loadtest.report import Report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def loadtest(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+
+
+def measured(tmp_path: Path, *arguments: str) -> dict[str, float]:
+    """Run a scenario; medians by the figure's name."""
+    path = tmp_path / "result.json"
+    result = loadtest("--core", str(min(os.sched_getaffinity(0))), "--json", str(path), *arguments)
+    assert result.exit_code == 0, result.output
+    [measurement] = Report.from_json(path.read_text()).measurements
+    return {figure.name: figure.median for figure in measurement.figures}
+
+
+def test_the_floor_needs_no_server(tmp_path: Path) -> None:
+    figures = measured(tmp_path, "floor", "--receivers", "4", "--rounds", "2")
+    assert 0.2 < figures["seal and sendto, 4 receivers"] < 100
+
+
+def test_a_page_is_written_beside_its_json(tmp_path: Path) -> None:
+    measured(tmp_path, "floor", "--receivers", "1", "--rounds", "1")
+    assert loadtest("page", str(tmp_path / "result.json")).exit_code == 0
+    assert (tmp_path / "result.md").read_text().startswith("# Floor\n")
+
+
+def test_another_file_makes_no_page(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("{}")
+    result = loadtest("page", str(path))
+    assert result.exit_code == 2
+    assert "not a report" in result.output
+
+
+def test_a_running_server_is_named_whole() -> None:
+    result = loadtest("--url", "http://127.0.0.1:1/v1", "setup")
+    assert result.exit_code == 2
+    assert "--pid" in result.output
+
+
+def test_a_server_that_is_not_there_ends_with_a_reason() -> None:
+    where = ("--url", "http://127.0.0.1:9/v1", "--app", "a", "--secret", "b", "--pid", str(os.getpid()))
+    result = loadtest(*where, "setup")
+    assert result.exit_code == 1
+    assert "ConnectError" in result.output
+
+
+def test_fanout_delivers_every_packet(tmp_path: Path) -> None:
+    arguments = ("--subscribers", "3", "--rounds", "2", "--window", "0.5", "--rate", "100")
+    figures = measured(tmp_path, "fanout", *arguments)
+    assert figures["delivered, 3 subscribers"] == pytest.approx(300, rel=0.2)
+    assert figures["not delivered, 3 subscribers"] < 5  # what is on its way when the window ends
+    assert figures["CPU per delivered packet, 3 subscribers"] > figures["floor, 3 receivers"] / 2
+
+
+def test_setup_counts_both_kinds(tmp_path: Path) -> None:
+    figures = measured(tmp_path, "setup", "--rounds", "1", "--count", "3")
+    assert all(value > 0 for value in figures.values())
+    assert len(figures) == 8
+
+
+def test_memory_has_a_slope(tmp_path: Path) -> None:
+    figures = measured(tmp_path, "memory", "--rounds", "1", "--step", "5", "--steps", "2", "--settle", "0.2")
+    assert "memory per subscriber" in figures
+
+
+def test_churn_finds_everything_back(tmp_path: Path) -> None:
+    arguments = ("--in-sequence", "5", "--at-once", "5", "--unconnected", "20", "--rounds", "1")
+    figures = measured(
+        tmp_path, "--serve", "--sessions-unconnected-life", "--serve", "1", "churn", *arguments
+    )
+    assert figures["descriptors before"] == figures["descriptors after each round"]
+
+
+@pytest.mark.browser
+def test_chromium_is_timed(tmp_path: Path) -> None:
+    figures = measured(tmp_path, "connect", "--rounds", "1", "--connections", "2")
+    assert 0 < figures["connected, later ones in the same browser"] < 5000
