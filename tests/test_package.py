@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent.parent
 LOADED = """
 import json, sys
 import loadtest.seal, meeting.app, sfu.cli.main
-ours = [module for name, module in sys.modules.items() if name.partition(".")[0] in ("sfu", "meeting", "loadtest")]
-print(json.dumps([module.__file__ for module in ours]))
+tops = ("sfu", "meeting", "loadtest")
+print(json.dumps([module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] in tops]))
 """
 COMPILED = (".pyx", ".pxd", ".pxi", ".h")
 
