@@ -143,7 +143,9 @@ def _read_fingerprint(text: str) -> tuple[str, bytes] | None:
         digest = bytes.fromhex(digits.replace(":", ""))
     except ValueError:
         return None
-    return None if algorithm is None else (algorithm, digest)
+    if algorithm is None or len(digest) != hashlib.new(algorithm).digest_size:
+        return None
+    return algorithm, digest
 
 
 def _verify(connection: SSL.Connection, certificate: X509, _error: int, depth: int, _ok: int) -> bool:
