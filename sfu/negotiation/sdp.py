@@ -21,8 +21,9 @@ MAX_EXTENSIONS = 64
 MAX_RIDS = 16
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,64}")
-_UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}")
-_PWD = re.compile(r"[A-Za-z0-9+/]{22,256}")
+# RFC 8839 5.4 and what some write in addition: base64 with padding, or its URL form
+_UFRAG = re.compile(r"[A-Za-z0-9+/=_-]{4,256}")
+_PWD = re.compile(r"[A-Za-z0-9+/=_-]{22,256}")
 _DIGEST = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2})+")
 _RTPMAP = re.compile(r"(\d{1,3}) +([^/ ]{1,64})/(\d{1,7})(?:/(\d{1,3}))? *")
 _EXTMAP = re.compile(r"(\d{1,5})(?:/(sendrecv|sendonly|recvonly|inactive))? +(\S{1,256}).*")
