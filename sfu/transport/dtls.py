@@ -55,12 +55,7 @@ _CLOSE_NOTIFY = b"\x01\x00"
 _FATAL = 2
 _ALERTS = {0: "close_notify", 40: "handshake_failure", 42: "bad_certificate", 46: "certificate_unknown"}
 
-_PROFILES = {  # in the order in which we prefer them
-    b"SRTP_AEAD_AES_128_GCM": SrtpProfile.AEAD_AES_128_GCM,
-    b"SRTP_AEAD_AES_256_GCM": SrtpProfile.AEAD_AES_256_GCM,
-    b"SRTP_AES128_CM_SHA1_80": SrtpProfile.AES128_CM_SHA1_80,
-    b"SRTP_AES128_CM_SHA1_32": SrtpProfile.AES128_CM_SHA1_32,
-}
+_PROFILES = {profile.value.encode(): profile for profile in SrtpProfile}
 
 
 class DtlsRole(Enum):
@@ -444,11 +439,11 @@ class DtlsEndpoint:
         if profile is None:
             self.close()
             return [Failed(FailReason.NO_SRTP_PROFILE, self._alert)]
-        keys = _export_keys(connection, profile, is_client=is_client)
+        material = connection.export_keying_material(_EXPORTER, profile.exported_bytes)
         if is_client:
             self._flight = []  # the server has it, or it would not have finished
         self._forget()
-        return [Connected(keys)]
+        return [Connected(SrtpKeys.from_exporter(profile, material, is_client=is_client))]
 
     def _hear_alert(self, record: Record) -> None:
         if len(record.payload) == 2:
@@ -513,12 +508,3 @@ def _first_message_seq(records: list[Record]) -> int | None:
         if record.content_type is ContentType.HANDSHAKE and record.epoch == 0:
             return dtls_record.fragments(record)[0].message_seq
     return None
-
-
-def _export_keys(connection: SSL.Connection, profile: SrtpProfile, *, is_client: bool) -> SrtpKeys:
-    """Master keys and salts of both directions (RFC 5764 4.2)."""
-    key, salt = profile.key_bytes, profile.salt_bytes
-    material = connection.export_keying_material(_EXPORTER, 2 * (key + salt))
-    client = material[:key] + material[2 * key : 2 * key + salt]
-    server = material[key : 2 * key] + material[2 * key + salt :]
-    return SrtpKeys(profile, client, server) if is_client else SrtpKeys(profile, server, client)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sfu.base.settings import Setting
 from sfu.transport.dtls import DtlsEndpoint, DtlsRole, count_dropped
 from sfu.transport.events import Closed, Expired, Failed, PathValid
 from sfu.transport.ice import IceAgent
@@ -26,17 +25,8 @@ if TYPE_CHECKING:
     from sfu.transport.events import DtlsEvent, TransportEvent
     from sfu.transport.ice import Check, IceTimers
 
-MTU = Setting(
-    "dtls.mtu",
-    int,
-    1200,
-    unit="bytes",
-    minimum=512,
-    maximum=1452,
-    help="Largest DTLS datagram; TURN and IPv6 paths take 1200",
-)
-
-_CLOSE_GRACE_S = 2.0  # sfu.md 5.2 rule 10: media on its way still arrives
+_MTU = 1200  # bytes; IPv6 and TURN paths take it
+_CLOSE_GRACE_S = 2.0  # chosen: media on its way still arrives
 
 
 class Endpoint:
@@ -53,7 +43,7 @@ class Endpoint:
         now: float,
         ice_timers: IceTimers | None = None,
         dtls_timers: DtlsTimers | None = None,
-        mtu: int = MTU.default,
+        mtu: int = _MTU,
         close_grace_s: float = _CLOSE_GRACE_S,
     ) -> None:
         """`fingerprints` are the client's as the SDP writes them, `sha-256 AB:CD:...`, of all m-lines.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 
 import pytest
 
@@ -179,6 +181,26 @@ def test_a_plain_openssl_server_that_loses_a_flight_of_ours_hears_it_again(lost:
     network.lose = lose
     client.endpoint.start(0.0)
     network.run(until=30.0, done=lambda: server.is_done and client.keys is not None)
+    assert client.keys is not None
+    assert client.keys.local[:16] == server.material[:16]
+
+
+def test_a_plain_openssl_server_whose_last_flight_was_lost_hears_a_finished_sealed_afresh() -> None:
+    """The same bytes would be a replay to it. OpenSSL seals anew by its own clock, after 1 s of it."""
+    client = OurNode(DtlsEndpoint(OUR_CONTEXT, DtlsRole.CLIENT, [THEIR_FINGERPRINT]), "client", "server")
+    server = OpenSslNode("server", "client", is_client=False)
+    network = network_of(server, client)
+    network.lose = lambda _count, source, _destination, _data: source == "server" and server.is_done
+    client.endpoint.start(0.0)
+    network.run(until=0.1)
+    assert server.is_done
+    assert client.keys is None
+    network.lose = lambda _count, _source, _destination, _data: False
+    deadline = time.monotonic() + 10.0
+    while client.keys is None and time.monotonic() < deadline:
+        # The simulation's time passes 10 times as slowly as the clock, so as not to reach its end.
+        network.run(until=network.now + 0.005)
+        threading.Event().wait(0.05)
     assert client.keys is not None
     assert client.keys.local[:16] == server.material[:16]
 

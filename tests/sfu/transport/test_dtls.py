@@ -18,7 +18,7 @@ from sfu.transport.dtls import DtlsContext, DtlsEndpoint, DtlsLimits, DtlsRole
 from sfu.transport.events import Closed, Failed, FailReason
 from sfu.wire import dtls_record
 from sfu.wire.dtls_record import ContentType
-from sfu.wire.srtp import SrtpProfile
+from sfu.wire.srtp import SrtpKeys, SrtpProfile
 from tests.scenarios.dtls_nodes import (
     OUR_CONTEXT,
     OUR_FINGERPRINT,
@@ -96,16 +96,14 @@ def test_our_order_decides_the_profile_and_both_ends_have_its_keys(
     run(server, client)
     assert server.keys is not None
     assert server.keys.profile is chosen
-    key, salt = chosen.key_bytes, chosen.salt_bytes
-    material = client.connection.export_keying_material(b"EXTRACTOR-dtls_srtp", 2 * (key + salt))
-    assert server.keys.remote == material[:key] + material[2 * key : 2 * key + salt]
-    assert server.keys.local == material[key : 2 * key] + material[2 * key + salt :]
+    material = client.connection.export_keying_material(b"EXTRACTOR-dtls_srtp", chosen.exported_bytes)
+    assert server.keys == SrtpKeys.from_exporter(chosen, material, is_client=False)
 
 
 @pytest.mark.parametrize("profile", list(SrtpProfile))
 def test_as_the_client_we_take_each_profile(profile: SrtpProfile) -> None:
     client = our_client(THEIR_FINGERPRINT)
-    server = OpenSslNode("server", "client", is_client=False, profiles=b"SRTP_" + profile.name.encode())
+    server = OpenSslNode("server", "client", is_client=False, profiles=profile.value.encode())
     run(server, client)
     assert client.keys is not None
     assert client.keys.profile is profile
