@@ -51,7 +51,8 @@ def _without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> 
 def configure_logging(level: str = "info", form: str = "auto", stream: TextIO | None = None) -> None:
     """Write events of `level` and above to `stream` (standard error) as `form` says.
 
-    Records of the standard library's `logging` (uvicorn, asyncio) come out in the same form.
+    Records of the standard library's `logging` (uvicorn, asyncio) come out in the same form, from
+    warnings on: what else libraries have to say is no event of ours.
     """
     out = sys.stderr if stream is None else stream
     as_json = form == "json" or (form == "auto" and not out.isatty())
@@ -90,7 +91,7 @@ def configure_logging(level: str = "info", form: str = "auto", stream: TextIO | 
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(max(numeric, logging.INFO))
+    root.setLevel(max(numeric, logging.WARNING))
 
 
 def get_logger(part: str) -> FilteringBoundLogger:

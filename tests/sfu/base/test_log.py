@@ -104,9 +104,10 @@ def test_the_console_form_is_for_people() -> None:
     assert "session=ab" in out.getvalue()
 
 
-def test_records_of_the_standard_library_come_out_in_the_same_form() -> None:
+def test_warnings_of_libraries_come_out_in_the_same_form_and_no_chatter() -> None:
     out = io.StringIO()
     configure_logging("info", "json", out)
+    logging.getLogger("uvicorn.error").info("Shutting down")
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request %s", "received")
     (line,) = lines(out)
     assert line["event"] == "Invalid HTTP request received"
