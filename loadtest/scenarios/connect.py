@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 PAGE: Final = Path(__file__).with_name("connect.html")
 PATIENCE_S: Final = 60.0
 STEPS: Final = {
-    "session": "POST sessions/new answered",
+    "session": "session made",
     "offer": "offer made",
-    "answer": "POST tracks/new answered",
+    "answer": "answer there",
     "connected": "connected",
 }
 FLAGS: Final = (
@@ -76,12 +76,12 @@ async def run(bench: Bench, options: Connect, tell: Tell) -> Measurement:
         "First HTTP call to connected, Chromium",
         {"browsers": options.rounds, "connections each": options.connections},
         (
-            *_figures("first in a new browser", first),
-            *_figures("later ones in the same browser", later),
+            *_figures("new browser", first),
+            *_figures("same browser again", later),
         ),
         (
-            "Times since the page called sessions/new; each step includes those before it. One video and one "
-            "sound of the fake devices are pushed. The page is of another origin than the API, as in an "
+            "Times since the page called sessions/new, steps in their order; the answer is that of "
+            "tracks/new. One video and one sound of the fake devices are pushed. The page is of another origin than the API, as in an "
             "application: the first connection of a browser pays for CORS preflights.",
         ),
     )
@@ -90,7 +90,7 @@ async def run(bench: Bench, options: Connect, tell: Tell) -> Measurement:
 def _figures(which: str, times: list[dict[str, float]]) -> list[Figure]:
     if not times:
         return []
-    return [Figure(f"{text}, {which}", "ms", tuple(t[step] for t in times)) for step, text in STEPS.items()]
+    return [Figure(f"{which}: {text}", "ms", tuple(t[step] for t in times)) for step, text in STEPS.items()]
 
 
 async def _browse(server: Server, connections: int) -> list[dict[str, float]]:

@@ -90,4 +90,4 @@ def test_churn_finds_everything_back(tmp_path: Path) -> None:
 @pytest.mark.browser
 def test_chromium_is_timed(tmp_path: Path) -> None:
     figures = measured(tmp_path, "connect", "--rounds", "1", "--connections", "2")
-    assert 0 < figures["connected, later ones in the same browser"] < 5000
+    assert 0 < figures["same browser again: connected"] < 5000
