@@ -213,7 +213,9 @@ class IceAgent:
         self._remote_ufrag = remote_ufrag
         self._timers = timers or IceTimers()
         self._max_paths = max_paths
-        self._is_fresh = True  # no check with these credentials yet: those before them hold too
+        # The newest credentials of any check. They hold until newer ones are used, however often the
+        # SDP was exchanged meanwhile; before the first check, those before ours may still be in use.
+        self._used = (generation - 1) % GENERATIONS
         self._paths: dict[Path, _ValidPath] = {}  # in the order in which they became valid
         self._selected: _ValidPath | None = None
         self._selected_by_nomination = False
@@ -257,8 +259,8 @@ class IceAgent:
         events: list[IceEvent] = []
         if _is_newer(check.generation, self._generation):
             self.restart(check.generation, check.remote_ufrag, now)
-        if check.generation == self._generation:
-            self._is_fresh = False
+        if _is_newer(check.generation, self._used):
+            self._used = check.generation
         self._checked_at = now
         if self._is_disconnected or self._expires_at is not None:
             self._is_disconnected, self._expires_at = False, None
@@ -299,7 +301,6 @@ class IceAgent:
             return
         self._generation = generation
         self._remote_ufrag = remote_ufrag
-        self._is_fresh = True
         self._nomination = -1
         if self._expires_at is not None:
             self._expires_at = now + self._timers.restart_s
@@ -351,16 +352,16 @@ class IceAgent:
     def _judge(self, check: Check) -> None:
         if self._is_over:
             raise CheckRefused(Refusal.OVER)
-        if check.generation == self._generation:
-            # RFC 7675 5.1: once consent has ended, only new credentials bring it back.
-            if self._expires_at is not None and not self._is_fresh:
-                raise CheckRefused(Refusal.OLD_CREDENTIALS)
-            if self._remote_ufrag is not None and check.remote_ufrag != self._remote_ufrag:
-                raise CheckRefused(Refusal.OTHER_REMOTE_UFRAG)
-        elif not _is_newer(check.generation, self._generation):
-            is_last = check.generation == (self._generation - 1) % GENERATIONS
-            if not (is_last and self._is_fresh and self._expires_at is None):
-                raise CheckRefused(Refusal.OLD_CREDENTIALS)
+        # RFC 7675 5.1: once consent has ended, only new credentials bring it back.
+        has_ended = self._expires_at is not None and check.generation == self._used
+        if has_ended or _is_newer(self._used, check.generation):
+            raise CheckRefused(Refusal.OLD_CREDENTIALS)
+        if (
+            check.generation == self._generation
+            and self._remote_ufrag is not None
+            and check.remote_ufrag != self._remote_ufrag
+        ):
+            raise CheckRefused(Refusal.OTHER_REMOTE_UFRAG)
 
     def _must_follow(self, known: _ValidPath, check: Check, now: float, *, is_new: bool) -> bool:
         """Whether a check with USE-CANDIDATE on `known` moves the selection there.

@@ -269,6 +269,17 @@ def test_w37_media_stays_on_the_old_path_until_the_new_one_is_nominated() -> Non
     assert agent.is_valid(WIFI)
 
 
+def test_w37_credentials_in_use_hold_however_many_restarts_are_offered() -> None:
+    """An offer that is rolled back, and another one."""
+    agent = agent_at()
+    agent.receive_check(check(use_candidate=True), WIFI, 0.0)
+    agent.restart(1, "a+", 1.0)
+    agent.restart(2, "b+", 2.0)
+    assert agent.receive_check(check(), WIFI, 3.0) == []
+    agent.receive_check(check(generation=2, remote_ufrag="b+"), WIFI, 4.0)
+    assert refusal_of(agent, check(generation=1, remote_ufrag="a+"), 5.0) is Refusal.OLD_CREDENTIALS
+
+
 def test_w37_credentials_before_the_last_are_refused() -> None:
     agent = agent_at()
     agent.restart(1, REMOTE_UFRAG, 0.0)
