@@ -12,6 +12,8 @@ import pytest
 from tests.conformance.api.calls import checked, error_of, offer_of, remote
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from tests.conformance.api.conftest import OpenSession
     from tests.conformance.api.server import Server
 
@@ -266,7 +268,7 @@ async def test_api_1_0_status_of_a_body_too_large(new_session: OpenSession) -> N
     session = await new_session()
     content = b" " * (8 << 20)
 
-    async def chunks() -> Any:
+    async def chunks() -> AsyncGenerator[bytes]:
         for start in range(0, len(content), 1 << 16):
             yield content[start : start + (1 << 16)]
 
