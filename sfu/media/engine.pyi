@@ -25,7 +25,9 @@ class Engine:
         egress_max: int = 200_000,
         sources_max: int = 200_000,
         ssrcs_per_peer: int = 64,
+        streams_per_peer: int = 512,
         paths_per_peer: int = 8,
+        expected_max: int = 8_192,
         control_per_read: int = 128,
         reads_per_call: int = 8,
         keyframe_wait_us: int = 3_000_000,
@@ -50,8 +52,11 @@ class Engine:
     def allow_path(self, peer: int, path: bytes) -> None: ...
     def forget_path(self, path: bytes) -> bool: ...
     def select_path(self, peer: int, path: bytes) -> None: ...
-    def set_extensions(self, peer: int, mid: int, rid: int, repaired_rid: int, transport_cc: int) -> None: ...
-    def set_feedback(self, peer: int, transport_cc: bool) -> None: ...
+    def set_extensions(
+        self, peer: int, mid: int, rid: int, repaired_rid: int, transport_cc: int, feedback: bool
+    ) -> None:
+        """Ids of header extensions (0 for none), and whether transport-wide feedback is wanted."""
+
     def send_remb(self, peer: int, bitrate_bps: int) -> None: ...
     def add_track(
         self,
@@ -73,20 +78,28 @@ class Engine:
         rids: Sequence[bytes],
     ) -> None: ...
     def remove_track(self, track: int) -> None: ...
+    def take_stalled(self, now_us: int, limit_us: int) -> list[tuple[int, int]]:
+        """Tracks silent for so long, with the time in µs; each once per stall."""
+
+    def request_keyframe(self, track: int, layer: int, fir: bool) -> bool:
+        """Send a PLI or FIR; False when the layer has no SSRC yet or its peer can't be sent to."""
+
     def add_egress(
         self,
         peer: int,
         mid: bytes,
-        mid_extension: int,
+        mid_id: int,
+        mixed: bool,
         ssrc: int,
-        rtx_ssrc: int,
         clock_rate: int,
         cname: bytes,
         video: bool,
         sequence: int,
         timestamp: int,
-    ) -> int: ...
-    def update_egress(self, egress: int, mid: bytes, mid_extension: int) -> None: ...
+    ) -> int:
+        """A held subscription without a track; its first packet gets this sequence number and timestamp."""
+
+    def update_egress(self, egress: int, mid: bytes, mid_id: int, mixed: bool) -> None: ...
     def route_egress(
         self,
         egress: int,
@@ -101,9 +114,6 @@ class Engine:
 
     def hold_egress(self, egress: int, held: bool) -> None: ...
     def remove_egress(self, egress: int) -> None: ...
-    def request_keyframe(self, track: int, layer: int, fir: bool) -> bool:
-        """Send a PLI or FIR; False when the layer has no SSRC yet or its peer can't be sent to."""
-
     def counters(self) -> dict[str, int]:
         """Node-wide totals by name; `drop_` names a reason."""
 
@@ -111,6 +121,36 @@ class Engine:
     def track_stats(self, track: int) -> list[dict[str, int]]:
         """One dict per layer that has an SSRC."""
 
+    def track_seen(self, track: int) -> tuple[int, int]:
+        """When its last packet came (µs, 0 never) and how often a keyframe was asked for."""
+
     def egress_stats(self, egress: int) -> dict[str, int]: ...
     def live(self) -> dict[str, int]:
         """Peers, tracks, egress, sources and paths in use, and send slots taken."""
+
+def probe_keyframe(codec: int, payload: bytes, codecs: dict[int, int]) -> bool:
+    """Whether a payload begins a keyframe; `codecs` maps payload types inside RED to codec numbers."""
+
+def probe_rewrite(
+    packet: bytes,
+    *,
+    ssrc: int,
+    seq: int,
+    timestamp: int,
+    types: dict[int, int],
+    extensions: dict[int, int],
+    mid: bytes = b"",
+    mid_id: int = 0,
+    mixed: bool = False,
+    red: bool = False,
+    room: int = 2048,
+) -> bytes | None:
+    """The packet as a subscriber would get it before SRTP, or None when it is not forwarded."""
+
+def probe_seqmap(steps: list[tuple[str, int] | tuple[str, int, int]]) -> list[int | bool | None]:
+    """Run ("restart", in, out), ("send", in) and ("skip", in) steps; what each send and skip gave."""
+
+def probe_twcc(
+    arrivals: list[tuple[int, int] | None], sender: int, media: int, room: int = 1200
+) -> list[bytes]:
+    """Record (sequence number, µs) in turn; None asks for a report. The feedback packets, in order."""

@@ -103,3 +103,5 @@ class Egress:
     rtx_ssrc: Ssrc | None = None
     mid_extension_id: int | None = None
     """Id (1-255) under which the subscriber's mid is written, or None to leave it out."""
+    extmap_allow_mixed: bool = False
+    """Whether header extensions may take the two-byte form (RFC 8285 6); else what needs it is left out."""

@@ -1,0 +1,592 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The packet path: one pass from the socket back to the socket (docs/protocols/media.md).
+
+    batch receive -> demux -> track: unprotect, bind, count -> egress: number, rewrite, protect -> batch send
+
+Its structs are in engine.pxd, its parts below in the order in which a packet meets them, what each
+method promises in engine.pyi. No Python object is made on the way of a packet, and nothing is
+allocated.
+"""
+
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memcpy, memset
+
+from sfu.net.batch cimport (
+    BATCH_PATH,
+    batch_commit,
+    batch_flush,
+    batch_make_destination,
+    batch_receive,
+    batch_release,
+    batch_slot,
+)
+
+
+cdef extern from "arpa/inet.h" nogil:
+    uint32_t htonl(uint32_t value)
+
+
+class StaleHandle(Exception):
+    """A handle whose peer, track or egress is gone."""
+
+
+class TableFull(Exception):
+    """A table has reached its bound; the text names it."""
+
+
+include "parts/tables.pxi"
+include "parts/demux.pxi"
+include "parts/peer.pxi"
+include "parts/track.pxi"
+include "parts/rtcp_in.pxi"
+include "parts/egress.pxi"
+include "parts/rtcp_out.pxi"
+include "parts/stats.pxi"
+include "parts/probe.pxi"
+
+
+cdef const uint8_t *path_key(bytes path) except NULL:
+    if len(path) != BATCH_PATH:
+        raise ValueError(f"a path of {BATCH_PATH} bytes, not {len(path)}")
+    return <const uint8_t *> <const char *> path
+
+
+cdef uint32_t fill_name(uint8_t *out, bytes name, int most) except? 0:
+    if not 0 < len(name) <= most:
+        raise ValueError(f"a name of 1 to {most} bytes, not {name!r}")
+    memcpy(out, <const char *> name, len(name))
+    return <uint32_t> len(name)
+
+
+cdef class Engine:
+    def __cinit__(
+        self,
+        int fd,
+        int family,
+        *,
+        bytes seed not None,
+        functions not None,
+        uint32_t peers_max=20_000,
+        uint32_t paths_max=80_000,
+        uint32_t tracks_max=50_000,
+        uint32_t egress_max=200_000,
+        uint32_t sources_max=200_000,
+        uint32_t ssrcs_per_peer=64,
+        uint32_t streams_per_peer=512,
+        uint32_t paths_per_peer=8,
+        uint32_t expected_max=8_192,
+        uint32_t control_per_read=128,
+        uint32_t reads_per_call=8,
+        int64_t keyframe_wait_us=3_000_000,
+    ):
+        cdef uint64_t seed_word
+        if len(seed) < 8:
+            raise ValueError(f"a seed of at least 8 bytes, not {len(seed)}")
+        if not peers_max or not paths_max or not tracks_max or not egress_max or not sources_max:
+            raise ValueError("every table has room for at least one entry")
+        if not ssrcs_per_peer or paths_per_peer < 2 or not expected_max or not control_per_read:
+            raise ValueError("at least 1 SSRC, 2 paths, 1 expected path and 1 control datagram")
+        memcpy(&seed_word, <const char *> seed, 8)
+        self.batch = Batch(fd, family)
+        self.io = &self.batch.state
+        self.peers_max, self.paths_max, self.tracks_max = peers_max, paths_max, tracks_max
+        self.egress_max, self.sources_max, self.expected_max = egress_max, sources_max, expected_max
+        self.ssrcs_per_peer, self.streams_per_peer = ssrcs_per_peer, streams_per_peer
+        self.paths_per_peer, self.control_per_read = paths_per_peer, control_per_read
+        self.reads_per_call, self.keyframe_wait_us = reads_per_call, keyframe_wait_us
+        self.peer_free = self.path_free = self.track_free = self.egress_free = self.source_free = NONE
+        self.paths = <Path *> calloc(paths_max, sizeof(Path))
+        self.peers = <Peer *> calloc(peers_max, sizeof(Peer))
+        self.tracks = <Track *> calloc(tracks_max, sizeof(Track))
+        self.egress = <Egress *> calloc(egress_max, sizeof(Egress))
+        self.sources = <Source *> calloc(sources_max, sizeof(Source))
+        self.packets = <Packet *> calloc(self.io.receive_slots, sizeof(Packet))
+        self.touched = <uint32_t *> calloc(self.io.receive_slots, sizeof(uint32_t))
+        self.sr_due = <uint32_t *> calloc(egress_max, sizeof(uint32_t))
+        self.events = <EventRecord *> calloc(EVENTS_MAX, sizeof(EventRecord))
+        if (
+            not self.paths or not self.peers or not self.tracks or not self.egress or not self.sources
+            or not self.packets or not self.touched or not self.sr_due or not self.events
+            or hash_init(&self.by_path, seed_word, 1024) < 0
+            or hash_init(&self.by_ssrc, seed_word, 1024) < 0
+            or hash_init(&self.by_egress, seed_word, 1024) < 0
+        ):
+            raise MemoryError
+        protect, unprotect, protect_rtcp, unprotect_rtcp, forget = functions
+        self.protect = <srtp_call> <size_t> protect
+        self.unprotect = <srtp_call> <size_t> unprotect
+        self.protect_rtcp = <srtp_call> <size_t> protect_rtcp
+        self.unprotect_rtcp = <srtp_call> <size_t> unprotect_rtcp
+        self.forget_stream = <srtp_forget> <size_t> forget
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        if self.peers != NULL:
+            for i in range(self.peer_top):
+                if self.peers[i].used:
+                    free(self.peers[i].twcc)
+        free(self.paths)
+        free(self.peers)
+        free(self.tracks)
+        free(self.egress)
+        free(self.sources)
+        free(self.packets)
+        free(self.touched)
+        free(self.sr_due)
+        free(self.events)
+        hash_free(&self.by_path)
+        hash_free(&self.by_ssrc)
+        hash_free(&self.by_egress)
+
+    # handles
+
+    cdef uint32_t peer_of(self, uint64_t handle) except? NONE:
+        cdef uint32_t i = <uint32_t> handle
+        if i >= self.peer_top or not self.peers[i].used or self.peers[i].generation != handle >> 32:
+            raise StaleHandle(f"peer {handle:#x}")
+        return i
+
+    cdef uint32_t track_of(self, uint64_t handle) except? NONE:
+        cdef uint32_t i = <uint32_t> handle
+        if i >= self.track_top or not self.tracks[i].used or self.tracks[i].generation != handle >> 32:
+            raise StaleHandle(f"track {handle:#x}")
+        return i
+
+    cdef uint32_t egress_of(self, uint64_t handle) except? NONE:
+        cdef uint32_t i = <uint32_t> handle
+        if i >= self.egress_top or not self.egress[i].used or self.egress[i].generation != handle >> 32:
+            raise StaleHandle(f"egress {handle:#x}")
+        return i
+
+    # datagrams and time
+
+    def on_readable(self, int64_t now_us):
+        cdef uint32_t calls, i, count, path
+        cdef uint32_t handed_up = 0
+        cdef uint32_t strange = 0
+        cdef int more = 1
+        cdef int kind
+        cdef bint known
+        out = []
+        for calls in range(self.reads_per_call):
+            if not more:
+                break
+            count = batch_receive(self.io, now_us, &more)
+            self.touched_count = 0
+            for i in range(count):
+                kind = datagram_in(self, i, now_us, &path)
+                if kind <= 0:
+                    continue
+                # strangers may fill half of what is handed up, so that peers always have the other half
+                known = path != NONE and self.paths[path].peer != NONE
+                if handed_up >= self.control_per_read or (not known and strange >= (self.control_per_read + 1) // 2):
+                    drop(self, DROP_CONTROL_FLOOD)
+                    continue
+                handed_up += 1
+                strange += not known
+                out.append((
+                    self.io.slots[i].path[:BATCH_PATH],
+                    self.io.slots[i].data[: self.io.slots[i].size],
+                    kind,
+                    handle_of(self.paths[path].peer, self.peers[self.paths[path].peer].generation) if known else 0,
+                ))
+            with nogil:
+                for i in range(self.touched_count):
+                    track_fan_out(self, self.touched[i], now_us)
+                flush_sender_reports(self, now_us)
+                batch_flush(self.io)
+        return out
+
+    def tick(self, int64_t now_us):
+        cdef uint32_t i
+        cdef int64_t next_us = 0
+        cdef int64_t due
+        cdef Peer *p
+        with nogil:
+            for i in range(self.peer_top):
+                p = &self.peers[i]
+                if not p.used or p.srtp_out == NULL or p.selected == NONE:
+                    continue
+                peer_tick(self, i, now_us)
+                due = now_us + FEEDBACK_US if p.twcc != NULL or self.plis_deferred else p.report_at_us
+                if next_us == 0 or due < next_us:
+                    next_us = due
+            batch_flush(self.io)
+        return next_us
+
+    def send(self, bytes path not None, bytes data not None):
+        return self.batch.send(path, data)
+
+    def take_events(self):
+        cdef uint32_t i, track, source
+        cdef EventRecord *record
+        out = []
+        for i in range(self.event_count):
+            record = &self.events[i]
+            out.append((record.kind, record.handle, record.value))
+            if record.kind == EVENT_WANTED:
+                track = <uint32_t> record.handle
+                source = self.tracks[track].layer[record.value]
+                if source != NONE:
+                    self.sources[source].wanted_told = False
+        self.event_count = 0
+        return out
+
+    # peers and paths
+
+    def add_peer(self, bytes cname not None, uint32_t ssrc):
+        cdef uint32_t i = peer_take(self)
+        cdef Peer *p
+        if i == NONE:
+            raise TableFull(f"{self.peers_max} peers")
+        p = &self.peers[i]
+        p.selected = p.paths = p.tracks = p.egress = p.sources = NONE
+        p.ssrc = ssrc
+        try:
+            p.cname_size = fill_name(p.cname, cname, CNAME_MAX)
+        except ValueError:
+            peer_give(self, i)
+            raise
+        return handle_of(i, p.generation)
+
+    def remove_peer(self, uint64_t peer):
+        peer_drop(self, self.peer_of(peer))
+
+    def set_srtp(self, uint64_t peer, size_t inbound, size_t outbound, uint32_t rtp_tag, uint32_t rtcp_trailer):
+        cdef Peer *p = &self.peers[self.peer_of(peer)]
+        cdef uint32_t i = p.sources
+        if rtp_tag > 32 or rtcp_trailer > 32:
+            raise ValueError(f"a tag of at most 32 bytes, not {rtp_tag} and {rtcp_trailer}")
+        p.srtp_in = <void *> inbound
+        p.srtp_out = <void *> outbound
+        p.rtp_tag = rtp_tag
+        p.rtcp_trailer = rtcp_trailer
+        p.streams = 0
+        while i != NONE:
+            self.sources[i].sealed = False
+            i = self.sources[i].next
+
+    def expect_path(self, bytes path not None, int64_t now_us):
+        cdef const uint8_t *key = path_key(path)
+        cdef uint32_t i = path_find(self, key)
+        if i == NONE:
+            if self.expected_live >= self.expected_max:
+                expected_sweep(self, now_us)
+            i = path_put(self, key)
+            if i == NONE:
+                raise TableFull(f"{self.paths_max} paths")
+        if self.paths[i].peer == NONE:
+            self.paths[i].until_us = now_us + EXPECTED_US
+
+    def allow_path(self, uint64_t peer, bytes path not None):
+        cdef uint32_t i = self.peer_of(peer)
+        if path_allow(self, i, path_key(path)) == NONE:
+            raise TableFull(f"{self.paths_max} paths")
+
+    def forget_path(self, bytes path not None):
+        cdef uint32_t i = path_find(self, path_key(path))
+        if i == NONE:
+            return False
+        path_remove(self, i)
+        return True
+
+    def select_path(self, uint64_t peer, bytes path not None):
+        cdef uint32_t i = self.peer_of(peer)
+        cdef uint32_t found = path_allow(self, i, path_key(path))
+        if found == NONE:
+            raise TableFull(f"{self.paths_max} paths")
+        path_select(self, i, found)
+
+    def set_extensions(
+        self, uint64_t peer, uint8_t mid, uint8_t rid, uint8_t repaired_rid, uint8_t transport_cc, bint feedback
+    ):
+        cdef uint32_t i = self.peer_of(peer)
+        cdef Peer *p = &self.peers[i]
+        p.ext_mid, p.ext_rid, p.ext_repaired_rid, p.ext_transport_cc = mid, rid, repaired_rid, transport_cc
+        peer_set_twcc(self, i, feedback and transport_cc != 0)
+
+    def send_remb(self, uint64_t peer, uint64_t bitrate_bps):
+        remb_send(self, self.peer_of(peer), bitrate_bps)
+        batch_flush(self.io)
+
+    # tracks
+
+    cdef int fill_track(self, uint32_t index, bytes mid, codecs, rids, uint32_t ssrc_count) except -1:
+        cdef Track *t = &self.tracks[index]
+        cdef uint32_t i, rid_count = <uint32_t> len(rids)
+        if rid_count > LAYERS:
+            raise ValueError(f"at most {LAYERS} rids, not {rid_count}")
+        t.mid_size = fill_name(t.mid, mid, NAME_MAX)
+        memset(t.codec, CODEC_NONE, sizeof(t.codec))
+        memset(t.rid, 0, sizeof(t.rid))
+        for pt, number, clock_rate in codecs:
+            if not 0 <= pt < 128 or not 0 <= number < CODEC_NONE or not 0 < clock_rate < 1 << 24:
+                raise ValueError(f"no payload type, codec and clock rate: {pt}, {number}, {clock_rate}")
+            t.codec[<uint32_t> pt] = number
+            t.clock_rate[<uint32_t> pt] = clock_rate
+        for i in range(rid_count):
+            t.rid_size[i] = fill_name(t.rid[i], rids[i], NAME_MAX)
+        for i in range(rid_count, LAYERS):
+            t.rid_size[i] = 0
+        t.rid_count = rid_count
+        t.layer_count = rid_count or min(max(ssrc_count, 1), <uint32_t> LAYERS)
+        return 0
+
+    cdef int hint(self, uint32_t track, ssrcs) except -1:
+        """Put the SDP's SSRCs in place before their first packet, unless they are known already."""
+        cdef Track *t = &self.tracks[track]
+        cdef uint32_t layer, source, ssrc
+        cdef bint is_rtx
+        for layer, pair in enumerate(ssrcs[:LAYERS]):
+            for is_rtx, number in enumerate(pair):
+                ssrc = number
+                if ssrc == 0:
+                    continue
+                source = hash_find(&self.by_ssrc, ssrc_key(t.peer, ssrc))
+                if source == NONE:
+                    source = source_add(self, t.peer, ssrc)
+                    if source == NONE:
+                        raise TableFull(f"{self.sources_max} SSRCs")
+                if self.sources[source].track == NONE:
+                    self.sources[source].track = track
+                    self.sources[source].layer = NONE if t.rid_count else layer
+                    self.sources[source].is_rtx = is_rtx
+                    self.sources[source].heard = False
+        return 0
+
+    def add_track(self, uint64_t peer, bytes mid not None, bint video, codecs, ssrcs, rids):
+        cdef uint32_t owner = self.peer_of(peer)
+        cdef uint32_t i = track_take(self)
+        cdef uint32_t layer
+        cdef Track *t
+        if i == NONE:
+            raise TableFull(f"{self.tracks_max} tracks")
+        t = &self.tracks[i]
+        try:
+            self.fill_track(i, mid, codecs, rids, <uint32_t> len(ssrcs))
+        except BaseException:
+            track_give(self, i)
+            raise
+        t.peer = owner
+        t.video = video
+        t.routes = t.batch_first = t.batch_last = NONE
+        for layer in range(LAYERS):
+            t.layer[layer] = t.rtx[layer] = NONE
+        t.next = self.peers[owner].tracks
+        self.peers[owner].tracks = i
+        try:
+            self.hint(i, ssrcs)
+        except BaseException:
+            track_drop(self, i)
+            raise
+        return handle_of(i, t.generation)
+
+    def update_track(self, uint64_t track, bytes mid not None, codecs, ssrcs, rids):
+        cdef uint32_t i = self.track_of(track)
+        cdef Track before = self.tracks[i]
+        cdef Track *t
+        cdef uint32_t source
+        try:
+            self.fill_track(i, mid, codecs, rids, <uint32_t> len(ssrcs))
+        except BaseException:
+            self.tracks[i] = before
+            raise
+        t = &self.tracks[i]
+        if (
+            t.rid_count != before.rid_count
+            or memcmp(t.rid, before.rid, sizeof(t.rid)) != 0
+            or memcmp(t.rid_size, before.rid_size, sizeof(t.rid_size)) != 0
+        ):
+            source = self.peers[t.peer].sources
+            while source != NONE:   # other layers: the next packet's RID decides
+                if self.sources[source].track == i:
+                    source_detach(self, source)
+                    self.sources[source].track = i
+                source = self.sources[source].next
+        self.hint(i, ssrcs)
+
+    def remove_track(self, uint64_t track):
+        track_drop(self, self.track_of(track))
+
+    def take_stalled(self, int64_t now_us, int64_t limit_us):
+        cdef uint32_t i
+        cdef Track *t
+        out = []
+        for i in range(self.track_top):
+            t = &self.tracks[i]
+            if t.used and t.started and now_us - t.last_us >= limit_us:
+                t.started = False
+                out.append((handle_of(i, t.generation), now_us - t.last_us))
+        return out
+
+    def request_keyframe(self, uint64_t track, uint32_t layer, bint fir):
+        sent = keyframe_request(self, self.track_of(track), layer, fir)
+        batch_flush(self.io)
+        return bool(sent)
+
+    # subscriptions
+
+    def add_egress(
+        self,
+        uint64_t peer,
+        bytes mid not None,
+        uint8_t mid_id,
+        bint mixed,
+        uint32_t ssrc,
+        uint32_t clock_rate,
+        bytes cname not None,
+        bint video,
+        uint16_t sequence,
+        uint32_t timestamp,
+    ):
+        cdef uint32_t owner = self.peer_of(peer)
+        cdef uint32_t i
+        cdef Egress *g
+        if not 0 < clock_rate < 1 << 24:
+            raise ValueError(f"a clock rate in Hz, not {clock_rate}")
+        if hash_find(&self.by_egress, ssrc_key(owner, ssrc)) != NONE:
+            raise ValueError(f"SSRC {ssrc} is another subscription's of this peer")
+        i = egress_take(self)
+        if i == NONE:
+            raise TableFull(f"{self.egress_max} subscriptions")
+        g = &self.egress[i]
+        try:
+            g.mid_size = fill_name(g.mid, mid, NAME_MAX)
+            g.cname_size = fill_name(g.cname, cname, CNAME_MAX)
+            if hash_put(&self.by_egress, ssrc_key(owner, ssrc), i) < 0:
+                raise MemoryError
+        except BaseException:
+            egress_give(self, i)
+            raise
+        g.peer = owner
+        g.video = video
+        g.held = True
+        g.mixed = mixed
+        g.ssrc = ssrc
+        g.clock_rate = clock_rate
+        g.mid_id = mid_id
+        g.route[0].track = g.route[1].track = NONE
+        g.layer = NONE
+        g.source = g.last_source = NONE
+        g.out_eseq = 0x10000 + <uint32_t> sequence - 1
+        g.out_timestamp = timestamp
+        g.pli_credit = PLI_BURST
+        g.next = self.peers[owner].egress
+        self.peers[owner].egress = i
+        return handle_of(i, g.generation)
+
+    def update_egress(self, uint64_t egress, bytes mid not None, uint8_t mid_id, bint mixed):
+        cdef Egress *g = &self.egress[self.egress_of(egress)]
+        g.mid_size = fill_name(g.mid, mid, NAME_MAX)
+        g.mid_id = mid_id
+        g.mixed = mixed
+
+    def route_egress(self, uint64_t egress, uint64_t track, types, extensions):
+        cdef uint32_t i = self.egress_of(egress)
+        cdef uint32_t source_track = NONE if track == 0 else self.track_of(track)
+        cdef Egress *g = &self.egress[i]
+        cdef uint32_t which
+        cdef Route route
+        memset(route.types, 0xFF, sizeof(route.types))
+        memset(route.extensions, 0, sizeof(route.extensions))
+        for key, value in types:
+            if not 0 <= key < 128 or not 0 <= value < 128:
+                raise ValueError(f"no payload types: {key}, {value}")
+            route.types[<uint32_t> key] = value
+        for key, value in extensions:
+            if not 0 < key < 256 or not 0 < value < 256:
+                raise ValueError(f"no extension ids: {key}, {value}")
+            route.extensions[<uint32_t> key] = value
+        if source_track != NONE and self.tracks[source_track].video != g.video:
+            raise ValueError("a subscription takes tracks of its own kind")
+        if source_track == NONE:
+            route_unlink(self, i * 2)
+            route_unlink(self, i * 2 + 1)
+            g.waiting_us = 0
+            return
+        if g.route[g.active].track == source_track:
+            which = g.active
+            route_unlink(self, i * 2 + 1 - which)
+        else:
+            which = g.active if g.route[g.active].track == NONE else 1 - g.active
+            if g.route[which].track != source_track:
+                route_unlink(self, i * 2 + which)
+                route_link(self, i * 2 + which, source_track)
+            g.pending = which != g.active
+            g.layer = NONE
+            g.waiting_us = 0
+        memcpy(g.route[which].types, route.types, sizeof(route.types))
+        memcpy(g.route[which].extensions, route.extensions, sizeof(route.extensions))
+
+    def select_layer(self, uint64_t egress, uint32_t layer):
+        cdef Egress *g = &self.egress[self.egress_of(egress)]
+        if layer >= LAYERS:
+            raise ValueError(f"a layer under {LAYERS}, not {layer}")
+        if g.layer != layer:
+            g.layer = layer
+            g.waiting_us = 0
+
+    def hold_egress(self, uint64_t egress, bint held):
+        cdef Egress *g = &self.egress[self.egress_of(egress)]
+        if held == g.held:
+            return
+        g.held = held
+        g.source = NONE
+        g.waiting_us = 0
+
+    def remove_egress(self, uint64_t egress):
+        egress_drop(self, self.egress_of(egress))
+
+    # statistics
+
+    def counters(self):
+        return engine_counters(self)
+
+    def peer_stats(self, uint64_t peer):
+        cdef Peer *p = &self.peers[self.peer_of(peer)]
+        cdef uint64_t lost = 0
+        cdef uint32_t i = p.sources
+        while i != NONE:
+            lost += self.sources[i].lost_before + source_lost(&self.sources[i])
+            i = self.sources[i].next
+        return {
+            "lost": lost,
+            "packets_in": p.packets_in,
+            "bytes_in": p.bytes_in,
+            "packets_out": p.packets_out,
+            "bytes_out": p.bytes_out,
+            "refused": p.refused,
+            "rtt_us": p.rtt_us,
+            "remb_bps": p.remb_bps,
+            "sources": p.source_count,
+            "streams": p.streams,
+        }
+
+    def track_stats(self, uint64_t track):
+        cdef Track *t = &self.tracks[self.track_of(track)]
+        cdef uint32_t layer
+        out = []
+        for layer in range(LAYERS):
+            if t.layer[layer] != NONE:
+                one = source_stats(self, t.layer[layer], t.rtx[layer])
+                one["layer"] = layer
+                out.append(one)
+        return out
+
+    def track_seen(self, uint64_t track):
+        cdef Track *t = &self.tracks[self.track_of(track)]
+        return t.last_us, t.plis
+
+    def egress_stats(self, uint64_t egress):
+        return egress_numbers(self, self.egress_of(egress))
+
+    def live(self):
+        return {
+            "peers": self.peer_live,
+            "paths": self.path_live,
+            "expected": self.expected_live,
+            "tracks": self.track_live,
+            "egress": self.egress_live,
+            "sources": self.source_live,
+            "slots": self.io.queued + self.io.taken,
+        }

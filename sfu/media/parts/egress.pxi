@@ -1,0 +1,245 @@
+# Owns subscriptions: routes, numbering, rewriting, sealing. Calls tables, track (source_want) and the
+# batch's send slots.
+
+
+cdef inline Route *route_at(Engine e, uint32_t route) noexcept nogil:
+    return &e.egress[route >> 1].route[route & 1]
+
+
+cdef void route_link(Engine e, uint32_t route, uint32_t track) noexcept nogil:
+    cdef Route *r = route_at(e, route)
+    cdef Track *t = &e.tracks[track]
+    r.track = track
+    r.previous = NONE
+    r.next = t.routes
+    if t.routes != NONE:
+        route_at(e, t.routes).previous = route
+    t.routes = route
+
+
+cdef void route_unlink(Engine e, uint32_t route) noexcept nogil:
+    cdef Route *r = route_at(e, route)
+    cdef Egress *g = &e.egress[route >> 1]
+    if r.track == NONE:
+        return
+    if r.previous == NONE:
+        e.tracks[r.track].routes = r.next
+    else:
+        route_at(e, r.previous).next = r.next
+    if r.next != NONE:
+        route_at(e, r.next).previous = r.previous
+    r.track = NONE
+    if (route & 1) == g.active:
+        g.source = NONE
+    else:
+        g.pending = False
+
+
+cdef inline bint egress_in_force(Engine e, const Egress *g) noexcept nogil:
+    """Whether packets of `g.source` pass, and that source is still the one it was."""
+    return g.source != NONE and e.sources[g.source].used and e.sources[g.source].generation == g.last_generation
+
+
+cdef void egress_sr_soon(Engine e, uint32_t index) noexcept nogil:
+    """Send a sender report at the end of this call, or at the next tick when too many are due."""
+    cdef Egress *g = &e.egress[index]
+    if not g.sr_due and e.sr_due_count < e.egress_max:
+        g.sr_due = True
+        e.sr_due[e.sr_due_count] = index
+        e.sr_due_count += 1
+
+
+cdef inline bint egress_knows(const Egress *g, uint32_t which, const Packet *p) noexcept nogil:
+    return p.rtp.payload_size > 0 and g.route[which].types[p.rtp.pt] < 128
+
+
+cdef bint egress_may_switch(
+    Engine e, Egress *g, uint32_t which, const Packet *p, int64_t now_us
+) noexcept nogil:
+    """Whether this packet of another source than the present one begins the way there."""
+    cdef uint32_t leading = 1 - g.active if g.pending else g.active
+    if which != leading or p.layer != g.layer or not egress_knows(g, which, p):
+        return False
+    if e.tracks[g.route[which].track].layer[p.layer] != p.source:
+        return False
+    if not g.video or p.keyframe:
+        return True
+    if g.waiting_us == 0:
+        g.waiting_us = now_us
+        source_want(e, p.source)
+    if now_us - g.waiting_us < e.keyframe_wait_us:
+        return False
+    e.switches_blind += 1
+    return True
+
+
+cdef uint32_t egress_timestamp(Engine e, const Egress *g, const Packet *p, int64_t now_us) noexcept nogil:
+    """What a packet of a new source is to be stamped: by the sender reports of both where they are of one
+    publisher and agree with the clock within a second, else by the time since the last packet. Never
+    back."""
+    cdef const Source *s = &e.sources[p.source]
+    cdef const Source *old = &e.sources[g.last_source] if g.last_source != NONE else NULL
+    cdef int64_t elapsed = (now_us - g.out_us) * <int64_t> g.clock_rate // 1_000_000
+    cdef uint32_t expected = g.out_timestamp + <uint32_t> (elapsed if elapsed > 0 else 1)
+    cdef uint32_t mapped
+    cdef int64_t apart
+    if old == NULL or not old.used or old.generation != g.last_generation or old.peer != s.peer:
+        return expected
+    if not old.has_sr or not s.has_sr:
+        return expected
+    apart = ((<int64_t> (s.sr_ntp - old.sr_ntp) >> 8) * <int64_t> g.clock_rate) >> 24
+    mapped = p.rtp.timestamp - s.sr_timestamp + <uint32_t> apart + old.sr_timestamp + g.timestamp_offset
+    apart = eseq_diff(mapped, expected)
+    if apart > <int64_t> g.clock_rate or -apart > <int64_t> g.clock_rate:
+        return expected
+    return mapped if eseq_diff(mapped, g.out_timestamp) > 0 else g.out_timestamp + 1
+
+
+cdef void egress_switch(
+    Engine e, uint32_t index, uint32_t which, const Packet *p, int64_t now_us
+) noexcept nogil:
+    """Go on with this packet's source: numbers and timestamps continue from what was sent last."""
+    cdef Egress *g = &e.egress[index]
+    seqmap_restart(&g.map, p.eseq, g.out_eseq + 1)
+    if not g.sent:
+        g.timestamp_offset = g.out_timestamp - p.rtp.timestamp
+    elif g.last_source != p.source or g.last_generation != p.source_generation:
+        g.timestamp_offset = egress_timestamp(e, g, p, now_us) - p.rtp.timestamp
+    if which != g.active:
+        g.active = which
+        g.pending = False
+        route_unlink(e, index * 2 + 1 - which)
+    g.source = p.source
+    g.last_source = p.source
+    g.last_generation = p.source_generation
+    g.waiting_us = 0
+    e.switches += 1
+    if e.sources[p.source].has_sr:
+        egress_sr_soon(e, index)
+
+
+cdef int egress_packet(Engine e, uint32_t index, uint32_t which, Packet *p, int64_t now_us) noexcept nogil:
+    """One packet for one subscription. 0, or a negative reason."""
+    cdef Egress *g = &e.egress[index]
+    cdef uint32_t number
+    if (
+        which == g.active
+        and g.source == p.source
+        and g.last_generation == p.source_generation
+        and eseq_diff(p.eseq, g.map.highest) > RESTART_GAP
+    ):
+        g.source = NONE   # what lies between is given up; video needs a keyframe
+    if which != g.active or g.source != p.source or g.last_generation != p.source_generation:
+        if not egress_may_switch(e, g, which, p, now_us):
+            return 0
+        egress_switch(e, index, which, p, now_us)
+    if not egress_knows(g, which, p) and seqmap_skip(&g.map, p.eseq):
+        return 0
+    if g.route[which].types[p.rtp.pt] > 127:
+        return drop(e, DROP_NOT_MAPPED)
+    if not seqmap_send(&g.map, p.eseq, &number):
+        return drop(e, DROP_LATE)
+    return egress_seal(e, g, &g.route[which], p, number, now_us)
+
+
+cdef int egress_seal(
+    Engine e, Egress *g, Route *r, const Packet *p, uint32_t number, int64_t now_us
+) noexcept nogil:
+    """Rewrite into a send slot, protect, queue."""
+    cdef Peer *to = &e.peers[g.peer]
+    cdef rtp_target target
+    cdef uint8_t *out
+    cdef uint32_t size
+    cdef int sealed
+    target.ssrc = g.ssrc
+    target.timestamp = p.rtp.timestamp + g.timestamp_offset
+    target.seq = <uint16_t> number
+    target.pt = r.types[p.rtp.pt]
+    target.red = p.red
+    target.mixed = g.mixed
+    target.mid_id = g.mid_id
+    target.mid_size = <uint8_t> g.mid_size
+    target.mid = g.mid
+    target.extensions = r.extensions
+    target.types = r.types
+    out = batch_slot(e.io)
+    size = rtp_rewrite(&p.rtp, &target, out, e.io.slot_size - to.rtp_tag)
+    if size == 0:
+        batch_release(e.io)
+        return drop(e, DROP_NO_ROOM)
+    sealed = <int> size
+    if e.protect(to.srtp_out, out, &sealed) != 0:
+        batch_release(e.io)
+        return drop(e, DROP_SEAL)
+    batch_commit(e.io, &to.to, <uint32_t> sealed)
+    g.packets += 1
+    g.bytes += <uint64_t> sealed
+    g.octets += p.rtp.payload_size
+    to.packets_out += 1
+    to.bytes_out += <uint64_t> sealed
+    e.forwarded += 1
+    e.forwarded_bytes += <uint64_t> sealed
+    if not g.sent or eseq_diff(number, g.out_eseq) > 0:
+        g.out_eseq = number
+        g.out_timestamp = target.timestamp
+        g.out_us = now_us
+        g.sent = True
+    return 0
+
+
+cdef void track_fan_out(Engine e, uint32_t track, int64_t now_us) noexcept nogil:
+    """Send what came for a track to each subscription in turn: a run per destination."""
+    cdef Track *t = &e.tracks[track]
+    cdef uint32_t route = t.routes
+    cdef uint32_t following, i
+    cdef Egress *g
+    while route != NONE:
+        following = route_at(e, route).next   # a switch may unlink this route
+        g = &e.egress[route >> 1]
+        if not g.held and e.peers[g.peer].srtp_out != NULL and e.peers[g.peer].selected != NONE:
+            i = t.batch_first
+            while i != NONE and route_at(e, route).track == track:
+                egress_packet(e, route >> 1, route & 1, &e.packets[i], now_us)
+                i = e.packets[i].next
+        route = following
+    t.batch_first = NONE
+    t.batch_last = NONE
+
+
+cdef void egress_ask(Engine e, uint32_t index, int64_t now_us) noexcept nogil:
+    """The subscriber wants a keyframe. One that asks too often waits for its turn: deferred, not lost."""
+    cdef Egress *g = &e.egress[index]
+    cdef uint32_t route = 1 - g.active if g.pending else g.active
+    cdef uint32_t source = g.source if egress_in_force(e, g) else NONE
+    cdef int64_t earned = (now_us - g.pli_earned_us) // PLI_EARN_US
+    if g.pli_deferred:
+        g.pli_deferred = False
+        e.plis_deferred -= 1
+    if earned > 0:
+        g.pli_credit = PLI_BURST if earned + g.pli_credit > PLI_BURST else g.pli_credit + <uint32_t> earned
+        g.pli_earned_us = now_us
+    if source == NONE and g.route[route].track != NONE and g.layer < LAYERS:
+        source = e.tracks[g.route[route].track].layer[g.layer]
+    if g.held or not g.video or source == NONE:
+        return
+    if g.pli_credit == 0:
+        g.pli_deferred = True
+        e.plis_deferred += 1
+        return
+    g.pli_credit -= 1
+    source_want(e, source)
+
+
+cdef void egress_drop(Engine e, uint32_t index) noexcept nogil:
+    """Remove a subscription. libsrtp keeps the index of its SSRC: under AEAD no index may come twice."""
+    cdef Egress *g = &e.egress[index]
+    cdef uint32_t *link = &e.peers[g.peer].egress
+    route_unlink(e, index * 2)
+    route_unlink(e, index * 2 + 1)
+    if g.pli_deferred:
+        e.plis_deferred -= 1
+    while link[0] != index:
+        link = &e.egress[link[0]].next
+    link[0] = g.next
+    hash_delete(&e.by_egress, ssrc_key(g.peer, g.ssrc))
+    egress_give(e, index)
