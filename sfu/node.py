@@ -1,0 +1,211 @@
+"""Puts one node together from the settings, starts it and stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sfu.base.ids import NodeId
+from sfu.base.log import get_logger
+from sfu.base.settings import ByteSize, Listen, Setting
+from sfu.directory.apps import given_app
+from sfu.directory.certificates import DAY_S, renew_certificates
+from sfu.directory.files import DataDirectory, DataDirectoryError, FilesDirectory
+from sfu.media.control import MediaControl
+from sfu.negotiation.record import Fingerprint
+from sfu.negotiation.requests import Context
+from sfu.net.interfaces import AddressError, advertised
+from sfu.net.udp import OpenError, open_udp
+from sfu.sessions.driver import HANDSHAKES_LIMIT, Driver
+from sfu.sessions.service import (
+    CONNECT_WAIT_S,
+    MEDIA_WAIT_S,
+    SESSIONS_LIMIT,
+    UNCONNECTED_LIFE_S,
+    ServiceLimits,
+    SessionService,
+)
+from sfu.sessions.sweep import sweep_forever
+from sfu.transport.certificate import Certificate
+from sfu.transport.dtls import DtlsContext
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from sfu.base.settings import Config
+    from sfu.directory.interface import App
+    from sfu.net.address import Address
+
+MEDIA_LISTEN = Setting(
+    "media.listen", Listen, Listen("", 40000), alias="media", help="The UDP port of all media, [HOST:]PORT"
+)
+MEDIA_ADVERTISE = Setting(
+    "media.advertise",
+    tuple[str, ...],
+    (),
+    alias="advertise",
+    help="Addresses that clients send media to, ADDRESS or ADDRESS:PORT; empty: this machine's own",
+)
+MEDIA_BUFFER = Setting(
+    "media.buffer",
+    ByteSize,
+    ByteSize(4 << 20),
+    minimum=65536,
+    help="Receive and send buffer of the media socket; the kernel may give less (net.core.rmem_max)",
+)
+DATA = Setting("node.data", str, "orchard-data", alias="data", help="Data directory; made with mode 0700")
+APPS = Setting(
+    "node.app",
+    tuple[str, ...],
+    (),
+    alias="app",
+    secret=True,
+    help="Apps beside those of the data directory, ID:SECRET each",
+)
+log = get_logger("node")
+
+
+class NodeError(Exception):
+    """The node can't start; the text names the setting, its value and the way out."""
+
+
+class Node:
+    """One node without its HTTP face: directory, session service, media and transports.
+
+    `start`, then `drain`, then `stop`.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._stack = contextlib.AsyncExitStack()
+        self._contexts: dict[str, DtlsContext] = {}
+        self._state: str | None = "starting"
+        self._fingerprint: Fingerprint
+        self._cluster_secret: bytes
+        self._driver: Driver
+        self.data: DataDirectory
+        self.directory: FilesDirectory
+        self.service: SessionService
+        self.media_listen: Listen
+        """Where media arrives, with the port that the system chose."""
+        self.candidates: list[Address]
+        """Where clients are told to send media."""
+
+    async def start(self) -> None:
+        """Open everything. Raises NodeError, and leaves nothing open then."""
+        try:
+            await self._start()
+        except BaseException as error:
+            await self._stack.aclose()
+            if isinstance(error, OpenError | DataDirectoryError | AddressError):
+                raise NodeError(str(error)) from error
+            raise
+
+    async def _start(self) -> None:
+        config = self._config
+        wall_now = time.time()
+        self.data = DataDirectory(Path(config[DATA]))
+        self._stack.enter_context(self.data.claimed())
+        self.directory = FilesDirectory(self.data, wall_now, given=_given_apps(config, wall_now))
+        self._cluster_secret = await self.directory.cluster_secret(secrets.token_bytes(32))
+        await self._renew_certificates(wall_now)
+
+        listen = config[MEDIA_LISTEN]
+        buffer = config[MEDIA_BUFFER]
+        sock = open_udp(
+            listen.host, listen.port, setting=MEDIA_LISTEN.flag, receive_buffer=buffer, send_buffer=buffer
+        )
+        self._stack.callback(sock.close)
+        self.media_listen = Listen(listen.host, sock.getsockname()[1])
+        self.candidates = advertised(listen.host, self.media_listen.port, config[MEDIA_ADVERTISE])
+
+        limits = ServiceLimits(
+            sessions=config[SESSIONS_LIMIT],
+            connect_wait_s=config[CONNECT_WAIT_S],
+            media_wait_s=config[MEDIA_WAIT_S],
+            unconnected_life_s=config[UNCONNECTED_LIFE_S],
+        )
+        self.service = SessionService(self.directory, self._negotiation_context, limits=limits)
+        self._driver = Driver(
+            MediaControl(sock),
+            self.directory,
+            self.service.update,
+            node=NodeId(secrets.token_hex(8)),
+            cluster_secret=self._cluster_secret,
+            context_of=self._contexts.get,
+            handshakes_limit=config[HANDSHAKES_LIMIT],
+        )
+        self._driver.start()
+        self._stack.push_async_callback(self._driver.stop)
+        self._background(sweep_forever(self.directory, self.service.is_expired), "sweep")
+        self._background(self._renew_daily(), "certificates")
+        self._state = None
+
+    def not_ready(self) -> str | None:
+        """Why this node takes no new sessions, or None."""
+        return self._state
+
+    def drain(self) -> None:
+        """Take no new sessions from now on; those that are there go on until `stop`."""
+        self._state = "draining"
+        self.service.drain()
+        log.info("node.draining", **self.sizes())
+
+    async def stop(self) -> None:
+        """Say goodbye to every client and close everything."""
+        self._state = "stopping"
+        await self._stack.aclose()
+        log.info("node.stopped")
+
+    def sizes(self) -> dict[str, int]:
+        """How many of each thing this node holds; all are 0 without sessions."""
+        return self._driver.sizes()
+
+    # certificates
+
+    def _negotiation_context(self) -> Context:
+        return Context(
+            cluster_secret=self._cluster_secret,
+            candidates=self.candidates,
+            fingerprint=self._fingerprint,
+            fresh=lambda: secrets.randbits(32),
+        )
+
+    async def _renew_certificates(self, wall_now: float) -> None:
+        newest = await renew_certificates(self.directory, wall_now)
+        self._fingerprint = Fingerprint("sha-256", newest.fingerprint)
+        stored = {held.fingerprint: held for held in await self.directory.list_certificates()}
+        for fingerprint in self._contexts.keys() - stored.keys():
+            del self._contexts[fingerprint]
+        for fingerprint in stored.keys() - self._contexts.keys():
+            held = stored[fingerprint]
+            certificate = Certificate.from_pem(held.certificate_pem, held.key_pem)
+            self._contexts[fingerprint] = DtlsContext(certificate)
+
+    async def _renew_daily(self) -> None:
+        while True:
+            await asyncio.sleep(DAY_S)
+            await self._renew_certificates(time.time())
+
+    def _background(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._stack.push_async_callback(end)
+
+
+def _given_apps(config: Config, wall_now: float) -> list[App]:
+    apps: list[App] = []
+    for text in config[APPS]:
+        try:
+            apps.append(given_app(text, wall_now))
+        except ValueError as error:
+            raise NodeError(f"{APPS.flag}: {error}") from None
+    return apps
