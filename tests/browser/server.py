@@ -52,7 +52,7 @@ class Orchard:
         log = data / "server.log"
         command = [
             *(str(Path(sys.executable).parent / "orchard"), "serve"),
-            *("--http", f"127.0.0.1:{http}", "--media", f"127.0.0.1:{media}"),
+            *("--http", f"127.0.0.1:{http}", "--media", f":{media}"),
             *("--data", str(data / "data"), "--app", f"{APP_ID}:{SECRET}"),
             *options,
         ]
