@@ -17,6 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from sfu.base.ids import GENERATIONS, SessionId, ice_pwd, ice_ufrag, parse_ice_ufrag
+from sfu.net.address import local_host
 from sfu.transport.events import (
     ConsentExpired,
     Disconnected,
@@ -187,7 +188,8 @@ class _ValidPath:
 
     path: Path
     generation: int
-    priority: int
+    priority: int  # of the last nomination; before any, of the first check
+    last_priority: int  # Firefox's consent checks say another one than its nominations
     checked_at: float
     nominated: bool = False  # its last check had USE-CANDIDATE
     was_plain: bool = False  # the check before its last had not
@@ -220,6 +222,7 @@ class IceAgent:
         self._selected: _ValidPath | None = None
         self._selected_by_nomination = False
         self._nomination = -1  # the highest value of the attribute in this generation
+        self._is_deliberate = False  # the client nominates paths that it has checked plainly before
         self._checked_at = now
         self._is_disconnected = False
         self._expires_at: float | None = None  # set while consent has ended
@@ -267,21 +270,23 @@ class IceAgent:
             events.append(Reconnected())
 
         known = self._paths.get(path)
+        is_new = known is None
         if known is None:
             events += self._make_room()
-            known = self._paths[path] = _ValidPath(path, check.generation, check.priority, now)
+            known = _ValidPath(path, check.generation, check.priority, check.priority, now)
+            self._paths[path] = known
             events.append(PathValid(path))
-            is_new = True
-        else:
-            is_new = False
-            known.was_plain = not known.nominated
+        known.was_plain = not is_new and not known.nominated and known.generation == check.generation
         known.generation = check.generation
-        known.priority = check.priority
-        known.checked_at = now
         known.nominated = check.use_candidate
-        if check.use_candidate and self._must_follow(known, check, now, is_new=is_new):
-            self._selected_by_nomination = True
+        known.last_priority = check.priority
+        if check.use_candidate:
+            known.priority = check.priority
+            self._is_deliberate |= known.was_plain
+        if self._must_follow(known, check, now, is_new=is_new):
+            self._selected_by_nomination |= check.use_candidate
             events += self._select(known)
+        known.checked_at = now
         if check.use_candidate and check.nomination is not None:
             self._nomination = max(self._nomination, check.nomination)
         return events
@@ -302,6 +307,7 @@ class IceAgent:
         self._generation = generation
         self._remote_ufrag = remote_ufrag
         self._nomination = -1
+        self._is_deliberate = False
         if self._expires_at is not None:
             self._expires_at = now + self._timers.restart_s
 
@@ -364,28 +370,54 @@ class IceAgent:
             raise CheckRefused(Refusal.OTHER_REMOTE_UFRAG)
 
     def _must_follow(self, known: _ValidPath, check: Check, now: float, *, is_new: bool) -> bool:
-        """Whether a check with USE-CANDIDATE on `known` moves the selection there.
+        """Whether this check moves the selection to `known`."""
+        selected = self._selected
+        if (
+            selected is None
+            or selected is known
+            or (check.use_candidate and not self._selected_by_nomination)
+        ):
+            return check.use_candidate
+        silent_s = now - selected.checked_at
+        if check.use_candidate:
+            return self._is_meant(known, selected, check, silent_s, is_new=is_new)
+        return silent_s > self._timers.disconnected_s or (
+            silent_s > self._timers.silent_s and self._has_moved(known, selected, is_new=is_new)
+        )
+
+    def _is_meant(
+        self, known: _ValidPath, selected: _ValidPath, check: Check, silent_s: float, *, is_new: bool
+    ) -> bool:
+        """Whether a nomination is to be followed.
 
         Chromium and Safari nominate what they have selected: following at once is right. Firefox
-        nominates every path that it checks, even to a lite agent, and means the one of highest
-        priority. So a nomination counts if it was deliberate: the path, or the selected one, was
-        checked without USE-CANDIDATE just before.
+        nominates every path with its first check, to a lite agent too, and means the one of highest
+        priority. So a nomination counts if it is deliberate: the path was checked plainly before, or
+        such a client nominates the selected one no more.
         """
-        selected = self._selected
-        if selected is None or not self._selected_by_nomination:
-            return True
-        if selected is known:
-            return False
         if selected.generation != known.generation:
             return _is_newer(known.generation, selected.generation)
-        if now - selected.checked_at > self._timers.silent_s:
+        if silent_s > self._timers.silent_s:
             return True
         if check.nomination is not None or self._nomination >= 0:
             return (check.nomination or 0) > self._nomination
-        if known.was_plain or not selected.nominated:
+        if known.was_plain or (self._is_deliberate and not selected.nominated):
             return True
         # The same candidate from a new address is a client whose NAT or network has changed.
         return known.priority > selected.priority or (is_new and known.priority == selected.priority)
+
+    def _has_moved(self, known: _ValidPath, selected: _ValidPath, *, is_new: bool) -> bool:
+        """Whether a check without USE-CANDIDATE shows where a client like Firefox is.
+
+        Its later checks, for consent, are all of this kind. They come on what it has selected: the
+        path of higher priority, or a new one that is the same candidate behind another NAT mapping.
+        """
+        if self._is_deliberate or selected.generation != known.generation:
+            return False
+        if is_new:
+            is_same_candidate = known.last_priority == selected.last_priority
+            return is_same_candidate and local_host(known.path) == local_host(selected.path)
+        return known.priority > selected.priority
 
     def _select(self, known: _ValidPath) -> list[IceEvent]:
         if self._selected is known:

@@ -105,11 +105,84 @@ def test_a_deliberate_nomination_of_lower_priority_is_followed_at_once() -> None
     assert agent.receive_check(check(priority=LOW, use_candidate=True), MOBILE, 0.3) == [PathSelected(MOBILE)]
 
 
-def test_a_nomination_is_followed_once_the_selected_path_is_nominated_no_more() -> None:
+def test_a_nomination_is_followed_once_a_deliberate_client_nominates_the_selected_path_no_more() -> None:
     agent = agent_at()
-    agent.receive_check(check(priority=HIGH, use_candidate=True), WIFI, 0.0)
-    agent.receive_check(check(priority=HIGH), WIFI, 0.1)
-    assert PathSelected(MOBILE) in agent.receive_check(check(priority=LOW, use_candidate=True), MOBILE, 0.2)
+    agent.receive_check(check(priority=HIGH), WIFI, 0.0)
+    agent.receive_check(check(priority=HIGH, use_candidate=True), WIFI, 0.1)
+    agent.receive_check(check(priority=HIGH), WIFI, 0.2)
+    assert PathSelected(MOBILE) in agent.receive_check(check(priority=LOW, use_candidate=True), MOBILE, 0.3)
+
+
+# What Debian's browsers sent to a lite agent on one host, by time, USE-CANDIDATE and PRIORITY.
+CHROMIUM_156 = [
+    (0.007, False, 1853759231),
+    (0.059, True, 1853759231),
+    (0.121, True, 1853759231),
+    (1.247, True, 1853759231),
+    (2.309, True, 1853759231),
+    (4.966, True, 1853759231),
+]
+FIREFOX_153 = [
+    (0.004, True, 1853751551),
+    (5.411, False, 2122187007),
+    (9.948, False, 2122187007),
+    (15.2, False, 2122187007),
+]
+
+
+@pytest.mark.parametrize("trace", [CHROMIUM_156, FIREFOX_153])
+def test_w37_a_recorded_browser_selects_its_path_once_and_stays_connected(
+    trace: list[tuple[float, bool, int]],
+) -> None:
+    agent = agent_at()
+    events: list[IceEvent] = []
+    for at, use_candidate, priority in trace:
+        events += [event for _, event in wait(agent, at)]
+        events += agent.receive_check(check(priority=priority, use_candidate=use_candidate), WIFI, at)
+    assert events == [PathValid(WIFI), PathSelected(WIFI)]
+
+
+def test_w37_a_late_nomination_of_firefox_on_a_poorer_path_is_undone_by_its_next_consent_check() -> None:
+    """It goes on with the path of higher priority, whose checks have no USE-CANDIDATE by then."""
+    agent = agent_at()
+    for at, use_candidate, priority in FIREFOX_153[:2]:
+        agent.receive_check(check(priority=priority, use_candidate=use_candidate), WIFI, at)
+    agent.receive_check(check(priority=1000, use_candidate=True), MOBILE, 6.0)
+    assert agent.selected_path == WIFI
+    agent.receive_check(check(priority=1000, use_candidate=True), MOBILE, 7.0)
+    assert agent.selected_path == MOBILE
+    agent.receive_check(check(priority=2122187007), WIFI, 9.9)
+    assert agent.selected_path == WIFI
+
+
+def test_firefox_behind_a_nat_that_forgot_is_followed_with_its_first_consent_check() -> None:
+    agent = agent_at()
+    for at, use_candidate, priority in FIREFOX_153[:2]:
+        agent.receive_check(check(priority=priority, use_candidate=use_candidate), WIFI, at)
+    other = path_from("198.51.100.1", 50_001)
+    assert agent.receive_check(check(priority=2122187007), other, 9.9) == [
+        PathValid(other),
+        PathSelected(other),
+    ]
+
+
+def test_the_spare_path_of_chromium_is_not_selected_by_its_checks() -> None:
+    agent = agent_at()
+    for at, use_candidate, priority in CHROMIUM_156:
+        agent.receive_check(check(priority=priority, use_candidate=use_candidate), WIFI, at)
+    for at in (5.0, 7.0, 7.4):
+        agent.receive_check(check(priority=1853759231), MOBILE, at)
+    assert agent.selected_path == WIFI
+
+
+def test_a_path_that_alone_is_checked_for_7_s_is_selected_whatever_the_client() -> None:
+    agent = agent_at()
+    agent.receive_check(check(), WIFI, 0.0)
+    agent.receive_check(check(use_candidate=True), WIFI, 0.1)
+    for at in (2.0, 5.0):
+        agent.receive_check(check(priority=LOW), MOBILE, at)
+    assert agent.selected_path == WIFI
+    assert agent.receive_check(check(priority=LOW), MOBILE, 7.2) == [PathSelected(MOBILE)]
 
 
 def test_a_client_seen_from_a_new_address_is_followed_with_its_first_check() -> None:
@@ -211,14 +284,25 @@ def test_a_path_without_checks_is_dropped_after_30_s_while_another_lives() -> No
     assert wait(agent, 35.0) == [(30.0, PathDropped(MOBILE))]
 
 
-def test_when_the_selected_path_ends_the_client_is_followed_to_the_one_it_checks() -> None:
+def test_a_client_is_followed_to_the_path_that_it_checks_and_the_other_ends() -> None:
     agent = agent_at()
     agent.receive_check(check(use_candidate=True), WIFI, 0.0)
     events: list[IceEvent] = []
     for second in range(1, 36, 5):
         events += [event for _, event in wait(agent, float(second))]
         events += agent.receive_check(check(), MOBILE, float(second))
-    assert events == [PathValid(MOBILE), PathDropped(WIFI), PathSelected(MOBILE)]
+    assert events == [PathValid(MOBILE), PathSelected(MOBILE), PathDropped(WIFI)]
+
+
+def test_when_the_selected_path_ends_the_one_checked_last_takes_its_place() -> None:
+    agent = agent_at()
+    agent.receive_check(check(use_candidate=True), WIFI, 0.0)
+    agent.receive_check(check(priority=LOW), MOBILE, 6.0)
+    assert wait(agent, 30.0) == [
+        (13.0, Disconnected()),
+        (30.0, PathDropped(WIFI)),
+        (30.0, PathSelected(MOBILE)),
+    ]
 
 
 def test_rfc7675_old_credentials_do_not_bring_consent_back() -> None:
