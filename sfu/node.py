@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from sfu.base.ids import NodeId
 from sfu.base.log import get_logger
 from sfu.base.settings import ByteSize, Listen, Setting
-from sfu.directory.apps import given_app
+from sfu.directory.apps import given_app, wrong_given
 from sfu.directory.certificates import DAY_S, renew_certificates
 from sfu.directory.files import DataDirectory, DataDirectoryError, FilesDirectory
 from sfu.media.control import MediaControl
 from sfu.negotiation.record import Fingerprint
 from sfu.negotiation.requests import Context
-from sfu.net.interfaces import AddressError, advertised
+from sfu.net.interfaces import advertised, wrong_advertised
 from sfu.net.udp import OpenError, open_udp
 from sfu.sessions.driver import HANDSHAKES_LIMIT, Driver
 from sfu.sessions.service import (
@@ -49,6 +49,7 @@ MEDIA_ADVERTISE = Setting(
     (),
     alias="advertise",
     help="Addresses that clients send media to, ADDRESS or ADDRESS:PORT; empty: this machine's own",
+    check=wrong_advertised,
 )
 MEDIA_BUFFER = Setting(
     "media.buffer",
@@ -65,6 +66,7 @@ APPS = Setting(
     alias="app",
     secret=True,
     help="Apps beside those of the data directory, ID:SECRET each",
+    check=wrong_given,
 )
 log = get_logger("node")
 
@@ -101,7 +103,7 @@ class Node:
             await self._start()
         except BaseException as error:
             await self._stack.aclose()
-            if isinstance(error, OpenError | DataDirectoryError | AddressError):
+            if isinstance(error, OpenError | DataDirectoryError):
                 raise NodeError(str(error)) from error
             raise
 
@@ -202,10 +204,4 @@ class Node:
 
 
 def _given_apps(config: Config, wall_now: float) -> list[App]:
-    apps: list[App] = []
-    for text in config[APPS]:
-        try:
-            apps.append(given_app(text, wall_now))
-        except ValueError as error:
-            raise NodeError(f"{APPS.flag}: {error}") from None
-    return apps
+    return [given_app(text, wall_now) for text in config[APPS]]

@@ -21,7 +21,7 @@ from sfu.api.server import HTTP_LISTEN, HTTP_TLS, HTTP_TLS_CERT, HTTP_TLS_KEY
 from sfu.cli.running import RunningServer, ServerNotRunning
 from sfu.directory.certificates import DAY_S
 from sfu.directory.files import DataDirectory, DataDirectoryError
-from sfu.net.interfaces import AddressError, advertised, interface_hosts, is_loopback
+from sfu.net.interfaces import advertised, interface_hosts, is_loopback
 from sfu.node import DATA, MEDIA_ADVERTISE, MEDIA_BUFFER, MEDIA_LISTEN
 
 if TYPE_CHECKING:
@@ -169,11 +169,7 @@ def check_addresses(config: Config) -> Iterator[Finding]:
     """What clients are told to send media to, and whether they can."""
     subject = f"advertised addresses ({MEDIA_ADVERTISE.flag})"
     listen = config[MEDIA_LISTEN]
-    try:
-        addresses = advertised(listen.host, listen.port, config[MEDIA_ADVERTISE])
-    except AddressError as error:
-        yield _bad(subject, f"{', '.join(config[MEDIA_ADVERTISE])}: {error}", "Correct it")
-        return
+    addresses = advertised(listen.host, listen.port, config[MEDIA_ADVERTISE])
     shown = ", ".join(address.host for address in addresses)
     hosts = [ipaddress.ip_address(address.host) for address in addresses]
     if all(host.is_loopback for host in hosts):

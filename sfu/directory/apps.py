@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from sfu.base.ids import AppId
 from sfu.directory.interface import SECRETS_PER_APP, App, digest_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _ID_BYTES = 16
@@ -46,6 +50,16 @@ def given_app(text: str, wall_now: float) -> App:
     if len(secret) < _SECRET_BYTES:
         raise ValueError(f"the secret must have at least {_SECRET_BYTES} characters")
     return App(AppId(id_), "given at start", (digest_secret(secret),), wall_now)
+
+
+def wrong_given(texts: Sequence[str]) -> str | None:
+    """What is wrong with the setting of given apps, or None."""
+    for text in texts:
+        try:
+            given_app(text, 0.0)
+        except ValueError as error:
+            return str(error)
+    return None
 
 
 def rotate(app: App) -> IssuedApp:

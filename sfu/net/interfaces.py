@@ -73,6 +73,16 @@ def parse_advertised(text: str, port: int) -> Address:
     return Address(str(address), int(its_port))
 
 
+def wrong_advertised(texts: Sequence[str]) -> str | None:
+    """What is wrong with the setting of advertised addresses, or None."""
+    for text in texts:
+        try:
+            parse_advertised(text, 1)
+        except AddressError as error:
+            return str(error)
+    return None
+
+
 def advertised(
     listen_host: str, port: int, given: Sequence[str], hosts: Iterable[str] | None = None
 ) -> list[Address]:

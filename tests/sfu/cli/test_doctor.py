@@ -91,7 +91,6 @@ def test_nobody_holds_a_free_port() -> None:
         (Listen("127.0.0.1", 1), (), Level.WARNING, "on this machine alone"),
         (Listen("", 1), ("192.168.0.5",), Level.WARNING, "in the same network"),
         (Listen("", 1), ("8.8.8.8",), Level.GOOD, "must be forwarded"),
-        (Listen("", 1), ("sfu.example",), Level.BAD, "literal address"),
     ],
 )
 def test_who_can_reach_the_advertised_addresses_is_said(
