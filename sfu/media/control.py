@@ -633,6 +633,8 @@ class MediaControl:
                 case _Event.TRACK:
                     self._events.append(TrackStarted(track))
                 case _Event.SOURCE:
+                    state = self._tracks[track]
+                    state.best = layer if state.best is None else state.best
                     self._choose_layers(track, now)
                 case _Event.WANTED:
                     self._ask(track, layer, now)
@@ -653,7 +655,7 @@ class MediaControl:
         subscription = self._egress[egress]
         if subscription.kind is Kind.VIDEO and not subscription.held and subscription.track is not None:
             layer = self._engine.egress_stats(egress)["layer"]
-            if layer >= 0:
+            if layer in self._tracks[subscription.track].flowing:  # else its first packet will ask
                 self._ask(subscription.track, layer, self._now)
 
     def _obey(self, track: TrackId, layer: int, events: Iterable[KeyframeEvent]) -> None:

@@ -216,7 +216,6 @@ cdef struct Source:
     int64_t reported_us          # when a receiver report told of it
     uint32_t keyframe_timestamp  # of the last one counted
     bint wanted_told             # EVENT_WANTED stands in the list
-    bint watched                 # tell of the next keyframe
     uint64_t rate_bytes          # `bytes` at rate_us
     int64_t rate_us
     uint32_t bitrate_bps
@@ -241,6 +240,7 @@ cdef struct Track:
     uint32_t layer_count         # rids, or SSRCs of the SDP where there are none, at least 1
     uint32_t layer[8]            # source by layer, NONE until its SSRC is known
     uint32_t rtx[8]              # its RTX source
+    bint watched[8]              # tell of the next keyframe
     uint32_t routes              # list of those who take it
     int64_t last_us              # 0: nothing yet
     uint64_t plis

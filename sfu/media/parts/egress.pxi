@@ -58,15 +58,18 @@ cdef bint egress_may_switch(
 ) noexcept nogil:
     """Whether this packet of another source than the present one begins the way there."""
     cdef uint32_t leading = 1 - g.active if g.pending else g.active
-    if which != leading or p.layer != g.layer or not egress_knows(g, which, p):
+    if which != leading or not egress_knows(g, which, p):
+        return False
+    if g.layer == NONE:
+        g.layer = p.layer   # the first that flows, until control chooses
+    if p.layer != g.layer:
         return False
     if e.tracks[g.route[which].track].layer[p.layer] != p.source:
         return False
     if not g.video or p.keyframe:
         return True
     if g.waiting_us == 0:
-        g.waiting_us = now_us
-        source_want(e, p.source)
+        g.waiting_us = now_us   # track_fan_out asks, unless the keyframe is in the same batch
     if now_us - g.waiting_us < e.keyframe_wait_us:
         return False
     e.switches_blind += 1
@@ -201,6 +204,8 @@ cdef void track_fan_out(Engine e, uint32_t track, int64_t now_us) noexcept nogil
             while i != NONE and route_at(e, route).track == track:
                 egress_packet(e, route >> 1, route & 1, &e.packets[i], now_us)
                 i = e.packets[i].next
+            if g.waiting_us == now_us and t.layer[g.layer] != NONE:
+                source_want(e, t.layer[g.layer])
         route = following
     t.batch_first = NONE
     t.batch_last = NONE

@@ -213,7 +213,7 @@ cdef bint keyframe_request(Engine e, uint32_t track, uint32_t layer, bint fir) n
     cdef uint8_t *out
     if layer >= LAYERS or t.layer[layer] == NONE:
         return False
-    e.sources[t.layer[layer]].watched = True
+    t.watched[layer] = True
     ssrc = e.sources[t.layer[layer]].ssrc
     at = rtcp_empty_report(e, p)
     out = e.scratch + at

@@ -306,8 +306,8 @@ cdef void source_keyframe(Engine e, Source *s, Track *t, uint32_t timestamp) noe
         s.keyframes += 1
         s.keyframe_timestamp = timestamp
         e.keyframes_in += 1
-    if s.watched and event_push(e, EVENT_KEYFRAME, handle_of(s.track, t.generation), s.layer) == 0:
-        s.watched = False
+    if t.watched[s.layer] and event_push(e, EVENT_KEYFRAME, handle_of(s.track, t.generation), s.layer) == 0:
+        t.watched[s.layer] = False
 
 
 cdef void source_want(Engine e, uint32_t index) noexcept nogil:

@@ -1,5 +1,8 @@
 """Peers of the packet path for its tests: a real UDP socket and libsrtp each, time passed by hand."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pylibsrtp does not type its constants.
+
 from __future__ import annotations
 
 import secrets
@@ -19,12 +22,6 @@ from sfu.wire.rtcp import RtcpPacket, parse_rtcp, serialize_rtcp
 from sfu.wire.rtp import RtpPacket, is_rtcp, parse_rtp, serialize_rtp
 from sfu.wire.srtp import SrtpKeys, SrtpProfile
 
-PROFILES = {
-    SrtpProfile.AEAD_AES_128_GCM: Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
-    SrtpProfile.AEAD_AES_256_GCM: Policy.SRTP_PROFILE_AEAD_AES_256_GCM,
-    SrtpProfile.AES128_CM_SHA1_80: Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
-    SrtpProfile.AES128_CM_SHA1_32: Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
-}
 MID, RID, REPAIRED_RID, TRANSPORT_CC, LEVEL = 1, 2, 3, 4, 5
 EXTENSIONS = ExtensionIds(mid=MID, rid=RID, repaired_rid=REPAIRED_RID, transport_cc=TRANSPORT_CC)
 VP8, VP8_RTX, OPUS = PayloadType(96), PayloadType(97), PayloadType(111)
@@ -72,9 +69,8 @@ class Client:
     raw: list[bytes] = field(default_factory=list[bytes])
 
     def __post_init__(self) -> None:
-        profile = PROFILES[self.keys.profile]
-        self._out = _session(self.keys.remote, profile, Policy.SSRC_ANY_OUTBOUND)
-        self._in = _session(self.keys.local, profile, Policy.SSRC_ANY_INBOUND)
+        self._out = _session(self.keys.profile, self.keys.remote, inbound=False)
+        self._in = _session(self.keys.profile, self.keys.local, inbound=True)
 
     def seal(self, packet: RtpPacket | list[RtcpPacket] | bytes) -> bytes:
         """Protect a packet; bytes are an RTP packet or compound as they stand."""
@@ -120,8 +116,12 @@ class Client:
         return [packet for compound in taken for packet in compound]
 
 
-def _session(key: bytes, profile: int, ssrc_type: int) -> Session:
-    policy = Policy(key=key, ssrc_type=ssrc_type, srtp_profile=profile)
+def _session(profile: SrtpProfile, key: bytes, *, inbound: bool) -> Session:
+    policy = Policy(
+        key=key,
+        ssrc_type=Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND,
+        srtp_profile=getattr(Policy, f"SRTP_PROFILE_{profile.name}"),
+    )
     policy.allow_repeat_tx = True
     policy.window_size = 4096
     return Session(policy)
@@ -246,5 +246,3 @@ def audio(sequence: int, *, ssrc: int = 0x22, mid: str | None = "a", level: int 
         b"opus" + sequence.to_bytes(4, "big"),
         extensions=tuple(extensions),
     )
-
-
