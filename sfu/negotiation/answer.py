@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+from sfu.base.ids import PayloadType
 from sfu.negotiation import capabilities, mlines, transport
 from sfu.negotiation.draft import Draft
 from sfu.negotiation.errors import ItemError, invalid_sdp
@@ -45,7 +46,8 @@ def take_answer(draft: Draft, description: SessionDescription) -> tuple[TrackIte
         if not settled.rejected:
             carried.append(media)
         if mline.offered:
-            _learn(refused, mline.codecs, settled.codecs)
+            if settled.sends:  # else the client may have stopped it for any reason
+                _learn(refused, mline.codecs, settled.codecs)
             error = _conclude(draft, mline, settled)
             if error is not None:
                 failed.append(error)
@@ -87,20 +89,28 @@ def _agree(draft: Draft, mline: MLine, media: Media) -> MLine:
 def _kept_codecs(offered: Iterable[Codec], answered: Iterable[Codec]) -> tuple[Codec, ...]:
     """What the answer keeps, in its order and numbers, with what we offered of feedback.
 
-    Browsers answer with our numbers; another number for the same codec is allowed (RFC 3264 6.1).
+    Browsers answer with our numbers; other numbers for the same codecs are allowed (RFC 3264 6.1).
     """
-    by_pt = {codec.pt: codec for codec in offered}
-    by_key = {capabilities.codec_key(codec): codec for codec in by_pt.values()}
-    kept: list[Codec] = []
+    ours = {codec.pt: codec for codec in offered}
+    by_key = {capabilities.codec_key(codec): codec for codec in ours.values()}
+    rtx_of = {codec.apt: codec for codec in ours.values() if codec.apt is not None}
+    answered = tuple(answered)
+    meant: dict[PayloadType, Codec] = {}
     for codec in answered:
         key = capabilities.codec_key(codec)
-        ours = by_pt.get(codec.pt)
-        if ours is None or capabilities.codec_key(ours) != key:
-            ours = by_key.get(key) if key is not None else None
-        if ours is not None:
-            agreed = tuple(value for value in ours.feedback if value in codec.feedback)
-            kept.append(dataclasses.replace(codec, feedback=agreed))
-    return capabilities.served(kept)
+        if key is not None and (found := by_key.get(key)) is not None:
+            meant[codec.pt] = found
+    for codec in answered:
+        media = None if codec.apt is None else meant.get(codec.apt)
+        if media is not None and media.pt in rtx_of:
+            meant[codec.pt] = rtx_of[media.pt]
+    return capabilities.served(
+        dataclasses.replace(
+            codec, feedback=tuple(value for value in meant[codec.pt].feedback if value in codec.feedback)
+        )
+        for codec in answered
+        if codec.pt in meant
+    )
 
 
 def _kept_extensions(offered: Iterable[Extension], answered: Iterable[Extension]) -> tuple[Extension, ...]:

@@ -125,13 +125,12 @@ class Draft:
     def publish(self, track: Publication) -> None:
         """Enter a publication; an old one of that name or mid is forgotten."""
         for mid in [mid for mid, old in self.publications.items() if old.name == track.name]:
-            del self.publications[mid]
-        self.publications.pop(track.mid, None)
+            if mid != track.mid:
+                del self.publications[mid]
         self.publications[track.mid] = track
 
     def subscribe(self, pull: Subscription) -> None:
         """Enter a subscription in the place of what was pulled there."""
-        self.subscriptions.pop(pull.mid, None)
         self.subscriptions[pull.mid] = pull
 
     def close(self, mid: Mid) -> bool:

@@ -73,12 +73,23 @@ def take_offer(draft: Draft, description: SessionDescription) -> TakenOffer:
     draft.base = dataclasses.replace(
         transport.take_offer(draft.base, offer, carried),
         mixed_extensions=offer.mixed_extensions,
+        refused_codecs=_still_refused(draft.base.refused_codecs, carried),
         max_message_size=next(
             (media.max_message_size for media in offer.media if media.max_message_size is not None),
             draft.base.max_message_size,
         ),
     )
     return TakenOffer(tuple(carried), frozenset(fresh), before, offer.bundle is not None)
+
+
+def _still_refused(refused: tuple[str, ...], carried: list[Media]) -> tuple[str, ...]:
+    """What the client refused once and does not now say that it can receive."""
+    if not refused:
+        return refused
+    received = {
+        capabilities.codec_key(codec) for media in carried if media.receives for codec in media.codecs
+    }
+    return tuple(key for key in refused if key not in received)
 
 
 def _predecessor(draft: Draft, media: Media, place: int) -> MLine | None:

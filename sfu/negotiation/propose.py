@@ -43,8 +43,9 @@ class Proposal:
         """Offer a section that carries `track`."""
         draft = self._draft
         sending = next(codec for codec in track.codecs if codec.pt == track.sending_pt)
-        known = set(draft.base.refused_codecs)
-        if known.issuperset(capabilities.decoding_keys(sending)):
+        offered = {capabilities.codec_key(codec) for codec in track.codecs}
+        usable = offered.intersection(capabilities.decoding_keys(sending))
+        if usable.issubset(draft.base.refused_codecs):
             return mlines.lacks(sending)
         codecs = self._codecs(track.codecs, track.kind, received=request.bidirectional)
         uris = [extension.uri for extension in track.extensions if extension.uri in capabilities.FORWARDED]

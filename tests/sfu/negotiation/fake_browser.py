@@ -100,7 +100,7 @@ class FakeBrowser:
             if transceiver.mid is None and not transceiver.stopped:
                 self._seat(transceiver)
         sections = [self._offered(transceiver) for transceiver in self._slots]
-        mids = [one.mid for one in self._slots if not self._is_dead(one)]
+        mids = [one.mid for one in self._slots if not one.stopped]
         text = self._sdp(sections, [mid for mid in mids if mid is not None])
         self._pending = list(_parse(text).media)
         return text
@@ -114,27 +114,23 @@ class FakeBrowser:
             return
         self._slots.append(transceiver)
 
-    def _is_dead(self, transceiver: Transceiver) -> bool:
-        return transceiver.stopped
-
     def _offered(self, transceiver: Transceiver) -> Section:
-        if self._is_dead(transceiver):
+        if transceiver.stopped:
             return Section(
                 f"{transceiver.kind} 0 UDP/TLS/RTP/SAVPF 0",
                 (("mid", transceiver.mid or ""), ("inactive", "")),
             )
         own = next(media for media in _first(self.flavour).media if media.kind == transceiver.kind)
-        codecs = self._numbered(own.codecs, transceiver)
+        codecs = self._numbered(own.codecs)
         extensions = self._identified(own.extensions)
         if self.flavour.startswith("firefox") and transceiver.codecs:
             codecs = transceiver.codecs  # what was agreed, no more
         return self._section(transceiver, "actpass", codecs, extensions, transceiver.direction)
 
-    def _numbered(self, codecs: tuple[Codec, ...], transceiver: Transceiver) -> tuple[Codec, ...]:
+    def _numbered(self, codecs: tuple[Codec, ...]) -> tuple[Codec, ...]:
         """Chromium moves its codecs out of the way of numbers that are taken; Firefox does not."""
         if self.flavour.startswith("firefox"):
             return codecs
-        del transceiver
         moved: dict[PayloadType, PayloadType] = {}
         used = set(self._payload_types)
         numbered: list[Codec] = []
