@@ -11,6 +11,7 @@ Not served, and why:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 from sfu.base.ids import PayloadType
@@ -103,69 +104,46 @@ _H264_DECODERS: dict[str, tuple[str, ...]] = {
 
 def codec_key(codec: Codec) -> str | None:
     """What two ends must agree on to mean the same by a PT; None for a codec that we do not serve."""
-    name = codec.name.lower()
-    make = _KEYS.get((name, codec.clock_rate))
-    return None if make is None else f"{name}/{codec.clock_rate}{make(codec)}"
+    return _key(codec.name, codec.clock_rate, codec.fmtp, codec.apt)
 
 
-def _plain(codec: Codec) -> str:
-    del codec
-    return ""
-
-
-def _rtx(codec: Codec) -> str:
-    return f";apt={codec.apt}"
-
-
-def _red(codec: Codec) -> str:
-    """The PTs inside are in the payload, which is not rewritten: they must be the same numbers."""
-    return f";{codec.fmtp}"
-
-
-def _vp9(codec: Codec) -> str:
-    return f";profile-id={parameters(codec.fmtp).get('profile-id', '0')}"
-
-
-def _av1(codec: Codec) -> str:
-    return f";profile={parameters(codec.fmtp).get('profile', '0')}"
-
-
-def _h265(codec: Codec) -> str:
-    values = parameters(codec.fmtp)
-    return f";profile-id={values.get('profile-id', '1')};tier-flag={values.get('tier-flag', '0')}"
-
-
-def _h264(codec: Codec) -> str:
-    mode, profile = _h264_format(codec.fmtp)
-    return f";packetization-mode={mode};profile={profile}"
-
-
-_KEYS = {
-    ("opus", 48000): _plain,
-    ("red", 48000): _red,
-    ("pcmu", 8000): _plain,
-    ("pcma", 8000): _plain,
-    ("g722", 8000): _plain,
-    ("vp8", 90000): _plain,
-    ("vp9", 90000): _vp9,
-    ("av1", 90000): _av1,
-    ("h264", 90000): _h264,
-    ("h265", 90000): _h265,
-    ("rtx", 90000): _rtx,
-}
+@functools.lru_cache(maxsize=1024)  # browsers repeat the same few dozen codecs in every section
+def _key(name: str, clock_rate: int, fmtp: str, apt: PayloadType | None) -> str | None:
+    name = name.lower()
+    values = parameters(fmtp)
+    match name, clock_rate:
+        case ("opus", 48000) | ("pcmu" | "pcma" | "g722", 8000) | ("vp8", 90000):
+            detail = ""
+        case "red", 48000:
+            detail = f";{fmtp}"  # the PTs inside are in the payload, which is not rewritten
+        case "rtx", 90000:
+            detail = f";apt={apt}"
+        case "vp9", 90000:
+            detail = f";profile-id={values.get('profile-id', '0')}"
+        case "av1", 90000:
+            detail = f";profile={values.get('profile', '0')}"
+        case "h265", 90000:
+            detail = f";profile-id={values.get('profile-id', '1')};tier-flag={values.get('tier-flag', '0')}"
+        case "h264", 90000:
+            mode, profile = _h264_format(fmtp)
+            detail = f";packetization-mode={mode};profile={profile}"
+        case _:
+            return None
+    return f"{name}/{clock_rate}{detail}"
 
 
 def _h264_format(fmtp: str) -> tuple[str, str]:
     values = parameters(fmtp)
+    mode = values.get("packetization-mode", "0")
     level_id = values.get("profile-level-id", "42000a")  # the default of RFC 6184 8.1
     try:
         idc, iop = int(level_id[:2], 16), int(level_id[2:4], 16)
     except ValueError:
-        return values.get("packetization-mode", "0"), level_id.lower()
+        return mode, level_id.lower()
     for profile_idc, mask, value, name in _H264_PROFILES:
         if idc == profile_idc and iop & mask == value:
-            return values.get("packetization-mode", "0"), name
-    return values.get("packetization-mode", "0"), f"{idc:02x}{iop:02x}"
+            return mode, name
+    return mode, f"{idc:02x}{iop:02x}"
 
 
 def decoding_keys(codec: Codec) -> list[str]:

@@ -19,6 +19,8 @@ MAX_CODECS = 100
 MAX_SSRCS = 64
 MAX_EXTENSIONS = 64
 MAX_RIDS = 16
+MAX_FINGERPRINTS = 16
+MAX_FMTP = 2048  # characters; parameter sets of H.265 are the longest
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,64}")
 # RFC 8839 5.4 and what some write in addition: base64 with padding, or its URL form
@@ -157,6 +159,8 @@ def _fingerprints(values: Iterable[str]) -> tuple[Fingerprint, ...]:
         if len(digest) != _DIGEST_BYTES[algorithm] * 3 - 1:
             raise SdpError(f"a=fingerprint of {algorithm} has the wrong length")
         fingerprints[Fingerprint(algorithm, digest)] = None
+        if len(fingerprints) > MAX_FINGERPRINTS:
+            raise SdpError(f"more than {MAX_FINGERPRINTS} a=fingerprint")
     return tuple(fingerprints)
 
 
@@ -242,6 +246,8 @@ def _codecs(formats: list[str], values: dict[str, list[str]], mid: str) -> tuple
         else:
             continue  # a static PT of a codec that nobody serves
         fmtp = ";".join(fmtps.get(pt, ()))
+        if len(fmtp) > MAX_FMTP:
+            raise SdpError(f"a=fmtp:{pt} in section {mid!r} is longer than {MAX_FMTP} characters")
         feedback = tuple(dict.fromkeys([*feedbacks.get(pt, ()), *feedbacks.get("*", ())]))
         apt = _apt(fmtp) if name.lower() == "rtx" else None
         codecs.append(Codec(number, name, rate, channels, fmtp, feedback, apt))

@@ -91,6 +91,8 @@ def test_w14_codecs_of_a_section_are_bounded() -> None:
         ([f"a=ssrc:{n} cname:x" for n in range(65)], "65 SSRCs"),
         ([f"a=extmap:{n} urn:{n}" for n in range(1, 66)], "65 a=extmap"),
         ([f"a=rid:{n} send" for n in range(17)], "17 a=rid"),
+        (["a=fmtp:111 " + "x" * 2049], "a=fmtp:111 in section '0' is longer than 2048"),
+        (["a=fingerprint:sha-256 " + ":".join([f"{n:02X}"] * 32) for n in range(17)], "more than 16"),
         (["a=ssrc:99999999999 cname:x"], "does not begin with an SSRC"),
         (["a=ssrc:4294967296 cname:x"], "does not begin with an SSRC"),
         (["a=rtpmap:96"], "is not PT name/rate"),
@@ -101,7 +103,7 @@ def test_w14_codecs_of_a_section_are_bounded() -> None:
 )
 def test_w14_bad_lines_are_named(lines: list[str], reason: str) -> None:
     with pytest.raises(SdpError, match=reason):
-        one(section("audio", "0", "sendonly", "111", *lines))
+        one(section("audio", "0", "sendonly", "111", "a=rtpmap:111 opus/48000/2", *lines))
 
 
 @pytest.mark.parametrize(
