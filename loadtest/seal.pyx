@@ -362,9 +362,12 @@ cdef class Swarm:
         return endpoint
 
     def close(self) -> None:
-        """Close every endpoint. Safe to call again; nothing may be added afterwards."""
+        """Close every endpoint and the epoll descriptor. Safe to call again; it is the end of the swarm."""
         for endpoint in list(self._endpoints.values()):
             endpoint.close()
+        if self._epoll >= 0:
+            c_close(self._epoll)
+            self._epoll = -1
 
     def __len__(self) -> int:
         return len(self._endpoints)
@@ -375,7 +378,7 @@ cdef class Swarm:
         cdef epoll_event events[READY]
         cdef list control = []
         cdef int ready, got, i, j
-        while limit > 0:
+        while limit > 0 and self._epoll >= 0:
             ready = epoll_wait(self._epoll, events, READY, 0)
             if ready <= 0:
                 break

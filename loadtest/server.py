@@ -43,7 +43,10 @@ class Target:
     metrics_secret: str = ""
 
     async def gauges(self) -> dict[str, float]:
-        """The gauges of GET /metrics that are the server's own, by name and labels; none without a secret."""
+        """The gauges of GET /metrics that are the server's own, by name and labels; none without a secret.
+
+        The moment at which a counter was made (`_created`) is written as a gauge but is none.
+        """
         if not self.metrics_secret:
             return {}
         root = self.server.url.removesuffix("/v1")
@@ -54,7 +57,9 @@ class Target:
         return {
             sample.name + "".join(f" {value}" for value in sample.labels.values()): sample.value
             for family in text_string_to_metric_families(response.text)
-            if family.type == "gauge" and family.name.startswith("orchard_")
+            if family.type == "gauge"
+            and family.name.startswith("orchard_")
+            and not family.name.endswith("_created")
             for sample in family.samples
         }
 

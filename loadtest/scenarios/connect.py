@@ -81,8 +81,8 @@ async def run(bench: Bench, options: Connect, tell: Tell) -> Measurement:
         ),
         (
             "Times since the page called sessions/new, steps in their order; the answer is that of "
-            "tracks/new. One video and one sound of the fake devices are pushed. The page is of another origin than the API, as in an "
-            "application: the first connection of a browser pays for CORS preflights.",
+            "tracks/new. One video and one sound of the fake devices are pushed. The page is of another "
+            "origin than the API, as in an application: a new browser pays for CORS preflights.",
         ),
     )
 

@@ -82,7 +82,7 @@ def test_memory_has_a_slope(tmp_path: Path) -> None:
 def test_churn_finds_everything_back(tmp_path: Path) -> None:
     arguments = ("--in-sequence", "5", "--at-once", "5", "--unconnected", "20", "--rounds", "1")
     figures = measured(
-        tmp_path, "--serve", "--sessions-unconnected-life", "--serve", "1", "churn", *arguments
+        tmp_path, "--serve", "--sessions-unconnected-life", "--serve", "3", "churn", *arguments
     )
     assert figures["descriptors before"] == figures["descriptors after each round"]
 

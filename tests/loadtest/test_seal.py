@@ -224,6 +224,16 @@ def test_a_closed_endpoint_sends_and_reads_nothing(line: Line) -> None:
         Outgoing(line.endpoint, SSRC, 96, True).send_frame(0, 1, 1200)
 
 
+def test_a_closed_swarm_holds_no_descriptor() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    line = Line()
+    assert len(os.listdir("/proc/self/fd")) > before
+    line.close()
+    line.swarm.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert line.swarm.drain() == []
+
+
 @pytest.mark.parametrize("size", [MIN_PACKET_BYTES - 1, MAX_PACKET_BYTES + 1])
 def test_a_frame_that_does_not_fit_is_an_error(line: Line, size: int) -> None:
     with pytest.raises(SealError, match=str(size)):
