@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sfu.directory.interface import Directory, Watch
     from sfu.media.control import MediaControl
     from sfu.media.events import EgressId, MediaEvent, PeerId, TrackId
-    from sfu.media.tracks import IngressTrack
+    from sfu.media.tracks import Egress, IngressTrack
     from sfu.negotiation.record import SessionRecord, Subscription, TransportState
     from sfu.net.address import Path
     from sfu.sessions.writes import RecordWrites
@@ -72,9 +72,10 @@ class _Published:
 
 @dataclass(slots=True)
 class _Pulled:
-    """A subscription in the packet path; `track` is what feeds it now."""
+    """A subscription in the packet path, as `described` there; `track` is what feeds it now."""
 
     egress: EgressId
+    described: Egress
     subscription: Subscription
     track: TrackId | None
 
@@ -255,19 +256,24 @@ class Reconciler:
         for mid in [mid for mid, held in owned.pulled.items() if not _is_same_stream(wanted.get(mid), held)]:
             self._stop_pull(owned, mid)
         for mid, subscription in wanted.items():
+            described = egress_of(subscription, record)
             held = owned.pulled.get(mid)
             if held is None:
-                self._pull(owned, subscription)
-            elif held.subscription != subscription:
+                self._pull(owned, subscription, described)
+                continue
+            if held.described != described:
+                self._media.update_egress(held.egress, described)
+                held.described = described
+            if held.subscription != subscription:
                 self._repull(owned, held, subscription)
 
-    def _pull(self, owned: _Owned, subscription: Subscription) -> None:
+    def _pull(self, owned: _Owned, subscription: Subscription, described: Egress) -> None:
         key = (subscription.publisher, subscription.track)
         track = self._sources.get(key)
         egress = self._media.add_egress(
-            owned.peer, egress_of(subscription), track, None if track is None else routes_of(subscription)
+            owned.peer, described, track, None if track is None else routes_of(subscription)
         )
-        owned.pulled[subscription.mid] = _Pulled(egress, subscription, track)
+        owned.pulled[subscription.mid] = _Pulled(egress, described, subscription, track)
         self._pulls.setdefault(key, set()).add((owned.session, subscription.mid))
         if owned.connected:
             self._media.start_egress(egress)
@@ -275,8 +281,6 @@ class Reconciler:
 
     def _repull(self, owned: _Owned, held: _Pulled, subscription: Subscription) -> None:
         before, held.subscription = held.subscription, subscription
-        if egress_of(before) != egress_of(subscription):
-            self._media.update_egress(held.egress, egress_of(subscription))
         old_key, key = (before.publisher, before.track), (subscription.publisher, subscription.track)
         if old_key != key:
             self._forget_pull(old_key, owned.session, subscription.mid)

@@ -8,7 +8,7 @@ from sfu.media.tracks import Egress, ExtensionIds, Feedback, IngressCodec, Ingre
 from sfu.negotiation.capabilities import MID, REPAIRED_RID, RID, TRANSPORT_WIDE_CC
 
 if TYPE_CHECKING:
-    from sfu.negotiation.record import MLine, Subscription
+    from sfu.negotiation.record import MLine, SessionRecord, Subscription
 
 
 def ingress_of(mline: MLine) -> IngressTrack:
@@ -43,8 +43,8 @@ def ingress_of(mline: MLine) -> IngressTrack:
     )
 
 
-def egress_of(subscription: Subscription) -> Egress:
-    """A subscription as its client's SDP describes it."""
+def egress_of(subscription: Subscription, record: SessionRecord) -> Egress:
+    """A subscription of the session as its client's SDP describes it."""
     return Egress(
         mid=subscription.mid,
         kind=Kind(subscription.kind),
@@ -53,6 +53,7 @@ def egress_of(subscription: Subscription) -> Egress:
         cname=subscription.cname,
         rtx_ssrc=subscription.rtx_ssrc,
         mid_extension_id=subscription.mid_extension_id,
+        extmap_allow_mixed=record.mixed_extensions,
     )
 
 

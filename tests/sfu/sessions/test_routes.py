@@ -1,7 +1,17 @@
-from sfu.base.ids import Mid, PayloadType, Rid, SessionId, Ssrc, TrackName
+from dataclasses import replace
+
+from sfu.base.ids import AppId, Mid, PayloadType, Rid, SessionId, Ssrc, TrackName
 from sfu.media.tracks import ExtensionIds, Kind
 from sfu.negotiation.capabilities import AUDIO_LEVEL, MID, REPAIRED_RID, RID, TRANSPORT_WIDE_CC
-from sfu.negotiation.record import Codec, Extension, MLine, Receiving, Subscription
+from sfu.negotiation.record import (
+    Codec,
+    Extension,
+    Fingerprint,
+    MLine,
+    Receiving,
+    SessionRecord,
+    Subscription,
+)
 from sfu.sessions.routes import egress_of, ingress_of, routes_of
 
 VP8, RTX = PayloadType(96), PayloadType(97)
@@ -59,7 +69,17 @@ def test_a_subscription_keeps_its_own_numbers() -> None:
         extension_map={1: 5},
         mid_extension_id=9,
     )
-    egress, routes = egress_of(subscription), routes_of(subscription)
+    record = SessionRecord(
+        id=SessionId("2" * 32),
+        app=AppId("a"),
+        created_at=0.0,
+        fingerprint=Fingerprint("sha-256", "AB"),
+        origin_id=1,
+        mixed_extensions=True,
+    )
+    egress, routes = egress_of(subscription, record), routes_of(subscription)
+    assert egress.extmap_allow_mixed
+    assert not egress_of(subscription, replace(record, mixed_extensions=False)).extmap_allow_mixed
     assert (egress.mid, egress.kind, egress.ssrc, egress.rtx_ssrc) == (Mid("3"), Kind.VIDEO, 99, 100)
     assert egress.mid_extension_id == 9
     assert routes.payload_types == {VP8: PayloadType(120)}
