@@ -13,7 +13,7 @@ from sfu.net.batch import Batch
 from sfu.net.udp import OpenError, open_udp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 
 def has_ipv6() -> bool:
@@ -29,13 +29,13 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6
 
 
 @contextmanager
-def opened(host: str, **sizes: int) -> Iterator[tuple[socket.socket, Batch]]:
+def opened(host: str, **sizes: int) -> Generator[tuple[socket.socket, Batch]]:
     with closing(open_udp(host, 0, setting="--media")) as sock:
         yield sock, Batch(sock.fileno(), sock.family, **sizes)
 
 
 @contextmanager
-def client(host: str) -> Iterator[socket.socket]:
+def client(host: str) -> Generator[socket.socket]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with closing(socket.socket(family, socket.SOCK_DGRAM)) as sock:
         sock.settimeout(2)
