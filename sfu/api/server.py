@@ -24,6 +24,7 @@ from sfu.base.log import get_logger
 from sfu.base.settings import Listen, Setting
 from sfu.directory.apps import new_app
 from sfu.net.interfaces import is_loopback
+from sfu.net.ports import way_out
 from sfu.node import Node, NodeError
 
 if TYPE_CHECKING:
@@ -232,9 +233,7 @@ def _open_tcp(listen: Listen) -> socket.socket:
             dualstack_ipv6=dual,
         )
     except OSError as error:
-        raise NodeError(
-            f"{HTTP_LISTEN.flag} {listen}: {error.strerror}; choose another port, or stop what has this one"
-        ) from error
+        raise NodeError(f"{HTTP_LISTEN.flag} {listen}: {way_out(error, listen.port, 'tcp')}") from error
 
 
 async def run(config: Config, *, ready: Callable[[Server], None]) -> None:

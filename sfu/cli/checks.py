@@ -22,6 +22,7 @@ from sfu.cli.running import RunningServer, ServerNotRunning
 from sfu.directory.certificates import DAY_S
 from sfu.directory.files import DataDirectory, DataDirectoryError
 from sfu.net.interfaces import advertised, interface_hosts, is_loopback
+from sfu.net.ports import way_out
 from sfu.node import DATA, MEDIA_ADVERTISE, MEDIA_BUFFER, MEDIA_LISTEN
 
 if TYPE_CHECKING:
@@ -104,20 +105,16 @@ def check_ports(config: Config) -> Iterator[Finding]:
         (HTTP_LISTEN.flag, config[HTTP_LISTEN], socket.SOCK_STREAM),
         (MEDIA_LISTEN.flag, config[MEDIA_LISTEN], socket.SOCK_DGRAM),
     ):
-        protocol = "TCP" if kind == socket.SOCK_STREAM else "UDP"
-        subject = f"{protocol} port ({flag})"
+        protocol = "tcp" if kind == socket.SOCK_STREAM else "udp"
+        subject = f"{protocol.upper()} port ({flag})"
         try:
             _try_to_bind(listen, kind)
         except OSError as error:
             if running:
                 yield _good(subject, f"{listen}: the server of this data directory runs")
             else:
-                holder = port_holder(listen.port, protocol.lower())
-                yield _bad(
-                    subject,
-                    f"{listen}: {error.strerror}" + (f" ({holder})" if holder else ""),
-                    f"Choose another with {flag}, or stop what holds it",
-                )
+                what, _, mend = way_out(error, listen.port, protocol).partition("; ")
+                yield _bad(subject, f"{listen}: {what}", mend)
         else:
             yield _good(subject, f"{listen} is free")
 
@@ -146,23 +143,6 @@ def _try_to_bind(listen: Listen, kind: socket.SocketKind) -> None:
         if kind == socket.SOCK_STREAM:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, listen.port))
-
-
-def port_holder(port: int, protocol: str) -> str:
-    """The process that holds a port, as `pid 812 (coturn)`; empty if it can't be seen."""
-    inodes: set[str] = set()
-    for table in (f"/proc/net/{protocol}", f"/proc/net/{protocol}6"):
-        with contextlib.suppress(OSError):
-            for line in Path(table).read_text().splitlines()[1:]:
-                fields = line.split()
-                if int(fields[1].rpartition(":")[2], 16) == port and fields[3] in ("0A", "07"):
-                    inodes.add(f"socket:[{fields[9]}]")
-    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):
-            if os.readlink(descriptor) in inodes:
-                process = descriptor.parents[1]
-                return f"pid {process.name} ({(process / 'comm').read_text().strip()})"
-    return ""
 
 
 def check_addresses(config: Config) -> Iterator[Finding]:

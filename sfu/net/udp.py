@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 
+from sfu.net.ports import way_out
+
 IP_PKTINFO = 8  # linux/in.h; the socket module has none of these
 IPV6_RECVPKTINFO = 49  # linux/in6.h
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h
@@ -43,7 +45,7 @@ def open_udp(
                     raise
         return _open(socket.AF_INET, host or "0.0.0.0", port, False, reuse_port, receive_buffer, send_buffer)  # noqa: S104
     except OSError as error:
-        raise OpenError(f"{setting} {_shown(host, port)}: {_way_out(error, port)}") from error
+        raise OpenError(f"{setting} {_shown(host, port)}: {way_out(error, port, 'udp')}") from error
 
 
 def _open(
@@ -72,15 +74,3 @@ def _open(
 
 def _shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host or '*'}:{port}"
-
-
-def _way_out(error: OSError, port: int) -> str:
-    match error.errno:
-        case errno.EADDRINUSE:
-            return "address in use by another process; choose another port or stop it"
-        case errno.EACCES | errno.EPERM:
-            return f"not allowed; ports under 1024 need CAP_NET_BIND_SERVICE, this is {port}"
-        case errno.EADDRNOTAVAIL:
-            return "no interface of this machine has the address"
-        case _:
-            return error.strerror or str(error)

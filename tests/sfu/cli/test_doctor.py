@@ -24,7 +24,6 @@ from sfu.cli.checks import (
     check_descriptors,
     check_ports,
     check_socket_buffers,
-    port_holder,
 )
 from sfu.directory.certificates import DAY_S, make_dtls_certificate, make_https_certificate
 from sfu.directory.files import DataDirectory
@@ -75,14 +74,7 @@ def test_a_port_that_is_taken_names_who_holds_it(
     assert finding.level is Level.BAD
     assert flag in finding.subject
     assert f"pid {os.getpid()}" in finding.text
-    assert flag in finding.mend
-
-
-def test_nobody_holds_a_free_port() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert port_holder(port, "tcp") == ""
+    assert "choose another port" in finding.mend
 
 
 @pytest.mark.parametrize(

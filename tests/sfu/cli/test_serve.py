@@ -120,7 +120,11 @@ async def test_a_first_start_that_fails_leaves_no_app_behind(tmp_path: Path) -> 
         out, err = await process.communicate()
     assert process.returncode == 2
     assert out == b""
-    assert err.decode().splitlines()[-1].startswith(f"orchard: --http 127.0.0.1:{port}: ")
+    assert (
+        err.decode()
+        .splitlines()[-1]
+        .startswith(f"orchard: --http 127.0.0.1:{port}: address in use by pid {os.getpid()} (")
+    )
     assert b"Traceback" not in err
     assert not (tmp_path / "data" / "apps.json").exists()
 
