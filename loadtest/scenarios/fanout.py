@@ -123,18 +123,18 @@ def _figures(count: int, rounds: list[Round]) -> list[Figure]:
     lost = tuple(100 * max(0.0, 1 - r.delivered / (r.sent * count)) for r in rounds)
     return [
         Figure(
-            f"CPU per delivered packet, {count} subscribers",
+            f"{count} subscribers: CPU per delivered packet",
             "us",
             tuple(r.cost_us for r in rounds),
             tuple(r.floor_us for r in rounds),
         ),
-        Figure(f"floor, {count} receivers", "us", tuple(r.floor_us for r in rounds)),
+        Figure(f"{count} receivers: floor", "us", tuple(r.floor_us for r in rounds)),
         Figure(
-            f"delivered, {count} subscribers", "packets/s", tuple(r.delivered / r.seconds for r in rounds)
+            f"{count} subscribers: delivered", "packets/s", tuple(r.delivered / r.seconds for r in rounds)
         ),
-        Figure(f"not delivered, {count} subscribers", "%", lost),
-        Figure(f"one-way latency, median, {count} subscribers", "us", tuple(r.median_us for r in rounds)),
-        Figure(f"one-way latency, 99 %, {count} subscribers", "us", tuple(r.p99_us for r in rounds)),
+        Figure(f"{count} subscribers: not delivered", "%", lost),
+        Figure(f"{count} subscribers: one-way latency, median", "us", tuple(r.median_us for r in rounds)),
+        Figure(f"{count} subscribers: one-way latency, 99 %", "us", tuple(r.p99_us for r in rounds)),
     ]
 
 
@@ -143,7 +143,7 @@ def _marginal(found: dict[int, list[Round]]) -> Figure:
     few, many = min(found), max(found)
     pairs = list(zip(found[few], found[many], strict=True))
     return Figure(
-        f"CPU per further packet, {few} to {many} subscribers",
+        f"{few} to {many} subscribers: CPU per further packet",
         "us",
         tuple((b.cpu_s / b.sent - a.cpu_s / a.sent) * 1e6 / (many - few) for a, b in pairs),
         tuple(b.floor_us for _, b in pairs),
