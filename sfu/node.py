@@ -17,7 +17,7 @@ from sfu.directory.certificates import DAY_S, renew_certificates
 from sfu.directory.files import DataDirectory, DataDirectoryError, FilesDirectory
 from sfu.media.control import MediaControl
 from sfu.negotiation.record import Fingerprint
-from sfu.negotiation.requests import Context
+from sfu.negotiation.requests import MLINES_PER_SESSION, SDP_BYTES, TRACKS_PER_CALL, Context, Limits
 from sfu.net.interfaces import advertised, wrong_advertised
 from sfu.net.udp import OpenError, open_udp
 from sfu.sessions.driver import HANDSHAKES_LIMIT, Driver
@@ -125,6 +125,11 @@ class Node:
         self.media_listen = Listen(listen.host, sock.getsockname()[1])
         self.candidates = advertised(listen.host, self.media_listen.port, config[MEDIA_ADVERTISE])
 
+        self._negotiation_limits = Limits(
+            tracks_per_call=config[TRACKS_PER_CALL],
+            mlines_per_session=config[MLINES_PER_SESSION],
+            sdp_bytes=config[SDP_BYTES],
+        )
         limits = ServiceLimits(
             sessions=config[SESSIONS_LIMIT],
             connect_wait_s=config[CONNECT_WAIT_S],
@@ -175,6 +180,7 @@ class Node:
             candidates=self.candidates,
             fingerprint=self._fingerprint,
             fresh=lambda: secrets.randbits(32),
+            limits=self._negotiation_limits,
         )
 
     async def _renew_certificates(self, wall_now: float) -> None:

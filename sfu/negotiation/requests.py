@@ -12,9 +12,36 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from sfu.base.ids import AppId, PayloadType, Rid, SessionId, TrackName
+from sfu.base.settings import ByteSize, Setting
 from sfu.negotiation.errors import ItemError
 from sfu.negotiation.record import Codec, Extension, Fingerprint, Kind, SessionRecord, Simulcast
 from sfu.net.address import Address
+
+TRACKS_PER_CALL = Setting(
+    "negotiation.tracks_per_call",
+    int,
+    64,
+    minimum=1,
+    maximum=1000,
+    help="Tracks that one call may publish, pull, close or update; more are answered 406",
+)
+MLINES_PER_SESSION = Setting(
+    "negotiation.mlines_per_session",
+    int,
+    1000,
+    minimum=1,
+    maximum=1000,
+    help="Media sections of one PeerConnection, those that wait to be used again included",
+)
+SDP_BYTES = Setting(
+    "negotiation.sdp_bytes",
+    ByteSize,
+    ByteSize(256 * 1024),
+    unit="B",
+    minimum=16 * 1024,
+    maximum=4 * 1024 * 1024,
+    help="Largest session description of a client; Chromium writes 4.5 KB for each video section",
+)
 
 Location = Literal["local", "remote"]
 
@@ -23,9 +50,9 @@ Location = Literal["local", "remote"]
 class Limits:
     """Bounds of one session; past them a request is refused."""
 
-    tracks_per_call: int = 64
-    mlines_per_session: int = 1000
-    sdp_bytes: int = 256 * 1024
+    tracks_per_call: int = TRACKS_PER_CALL.default
+    mlines_per_session: int = MLINES_PER_SESSION.default
+    sdp_bytes: int = SDP_BYTES.default
 
 
 @dataclass(frozen=True, slots=True)

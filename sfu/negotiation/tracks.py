@@ -387,7 +387,7 @@ def close_tracks(record: SessionRecord, request: CloseTracks, context: Context) 
 
 
 def update_tracks(
-    record: SessionRecord, request: UpdateTracks, published: Published
+    record: SessionRecord, request: UpdateTracks, context: Context, published: Published
 ) -> Outcome[TracksResponse]:
     """Change the source or the wanted layer of what is received on some mids; no SDP.
 
@@ -395,6 +395,7 @@ def update_tracks(
     is there already, or none, changes only the layer, and without `simulcast` nothing. Raises
     NegotiationError.
     """
+    _check_count(request.tracks, context)
     check_changeable(record)
     if not request.tracks:
         raise invalid_params("Expecting at least one track in the request")

@@ -221,7 +221,7 @@ class SessionService:
             return await self._apply(
                 app,
                 record,
-                lambda now: update_tracks(now, request, published),
+                lambda now: update_tracks(now, request, self._context(), published),
                 "session.tracks_update",
             )
 

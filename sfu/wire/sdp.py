@@ -73,7 +73,7 @@ def parse_sdp(
     """
     # Bytes are counted by an upper bound first: encoding a huge text only to refuse it costs more.
     if len(data) > max_bytes:
-        raise SdpError(f"longer than {max_bytes} bytes")
+        raise SdpError(f"longer than {max_bytes:d} bytes")
     text = _decode(data, max_bytes)
     text = text.replace("\r\n", "\n").rstrip("\n")
     if (match := _FORBIDDEN.search(text)) is not None:
@@ -100,7 +100,7 @@ def _decode(data: str | bytes, max_bytes: int) -> str:
     except UnicodeEncodeError as error:
         raise SdpError(f"not Unicode text at character {error.start}") from error
     if size > max_bytes:
-        raise SdpError(f"longer than {max_bytes} bytes")
+        raise SdpError(f"longer than {max_bytes:d} bytes")
     return data
 
 

@@ -95,7 +95,10 @@ def test_an_update_that_fails_leaves_what_is_sent() -> None:
         "update_track_error",
     ]
     outcome = update_tracks(
-        before, UpdateTracks((remote(silent, "cam", mid=mid),)), {(silent, TrackName("cam")): TRACK_EMPTY}
+        before,
+        UpdateTracks((remote(silent, "cam", mid=mid),)),
+        world.context,
+        {(silent, TrackName("cam")): TRACK_EMPTY},
     )
     assert failed(outcome.response.tracks) == ["empty_track_error"]
     assert world.records[call.session] == before == outcome.record
@@ -133,3 +136,5 @@ def test_an_update_names_something() -> None:
     world = World()
     with pytest.raises(NegotiationError, match="at least one track"):
         world.update(world.session())
+    with pytest.raises(NegotiationError, match="at most 64"):
+        world.update(world.session(), *(TrackRequest(mid=str(n)) for n in range(65)))

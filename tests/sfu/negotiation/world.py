@@ -133,7 +133,10 @@ class World:
     def update(self, session: SessionId, *tracks: TrackRequest) -> TracksResponse:
         """`tracks/update`."""
         return self._run(
-            session, update_tracks(self.records[session], UpdateTracks(tracks), self._published(tracks, {}))
+            session,
+            update_tracks(
+                self.records[session], UpdateTracks(tracks), self.context, self._published(tracks, {})
+            ),
         )
 
     def _published(self, tracks: Iterable[TrackRequest], errors: dict[str, ItemError]) -> Published:
