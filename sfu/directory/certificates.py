@@ -8,17 +8,17 @@ ones until no session names them.
 from __future__ import annotations
 
 import datetime
-import hashlib
 import ipaddress
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sfu.base.log import get_logger
 from sfu.directory.interface import StoredCertificate
+from sfu.transport.certificate import Certificate
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,31 +36,32 @@ _BACKDATED_S = DAY_S  # clients' clocks run late
 
 def make_dtls_certificate(wall_now: float, lifetime_s: float = DTLS_LIFETIME_S) -> StoredCertificate:
     """A self-signed ECDSA P-256 certificate with a random serial, valid from yesterday."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "orchard")])
-    return _stored(_builder(name, key, wall_now, lifetime_s).sign(key, hashes.SHA256()), key)
+    return _stored(Certificate.make(wall_now, days=int(lifetime_s / DAY_S)))
 
 
 def make_https_certificate(hosts: Collection[str], wall_now: float) -> StoredCertificate:
     """A self-signed certificate for `hosts` (names and literal addresses) and for localhost."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Orchard (self-made)")])
-    builder = (
-        _builder(name, key, wall_now, HTTPS_LIFETIME_S)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_moment(wall_now - _BACKDATED_S))
+        .not_valid_after(_moment(wall_now + HTTPS_LIFETIME_S))
         .add_extension(x509.SubjectAlternativeName(_alternative_names(hosts)), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
     )
-    return _stored(builder.sign(key, hashes.SHA256()), key)
+    return _stored(Certificate(certificate, key))
 
 
 def read_certificate(pem: bytes) -> StoredCertificate:
     """Certificate and key out of one PEM file. Raises ValueError for anything else."""
-    certificate = x509.load_pem_x509_certificate(pem)
-    key = serialization.load_pem_private_key(pem, password=None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
-        raise ValueError("the key is not the certificate's")
-    return _stored(certificate, key)
+    return _stored(Certificate.from_pem(pem, pem))
 
 
 def covers(certificate: StoredCertificate, hosts: Collection[str]) -> bool:
@@ -105,33 +106,14 @@ def _alternative_names(hosts: Collection[str]) -> list[x509.GeneralName]:
     return names
 
 
-def _builder(
-    name: x509.Name, key: ec.EllipticCurvePrivateKey, wall_now: float, lifetime_s: float
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(_moment(wall_now - _BACKDATED_S))
-        .not_valid_after(_moment(wall_now + lifetime_s))
-    )
-
-
 def _moment(wall_s: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(int(wall_s), datetime.UTC)
 
 
-def _stored(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> StoredCertificate:
-    digest = hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest().upper()
+def _stored(certificate: Certificate) -> StoredCertificate:
     return StoredCertificate(
-        fingerprint=":".join(digest[at : at + 2] for at in range(0, len(digest), 2)),
-        certificate_pem=certificate.public_bytes(serialization.Encoding.PEM),
-        key_pem=key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ),
-        not_after=certificate.not_valid_after_utc.timestamp(),
+        fingerprint=certificate.fingerprint,
+        certificate_pem=certificate.certificate_pem,
+        key_pem=certificate.key_pem,
+        not_after=certificate.not_after,
     )
