@@ -26,7 +26,7 @@ async def server() -> AsyncGenerator[Server]:
         yield server
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def client(server: Server) -> AsyncGenerator[httpx.AsyncClient]:
     """A client with the app's secret, for paths below the app."""
     async with client_of(server) as client:

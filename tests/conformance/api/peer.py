@@ -104,9 +104,13 @@ class Peer(ABC):
 
 
 class ScriptedPeer(Peer):
-    """Writes what Chromium would write; `arrive` is told when its packets would have arrived."""
+    """Writes what Chromium would write.
 
-    def __init__(self, arrive: Callable[[str, set[str]], Awaitable[None]]) -> None:
+    `arrive` is told when its packets would have arrived. Without it the peer is one that never connects,
+    to whatever server.
+    """
+
+    def __init__(self, arrive: Callable[[str, set[str]], Awaitable[None]] | None = None) -> None:
         self._arrive = arrive
         self._transceivers: list[Transceiver] = []  # by place in the SDP
         self._waiting: list[Transceiver] = []  # not offered yet
@@ -205,6 +209,7 @@ class ScriptedPeer(Peer):
             for one in self._transceivers
             if one.direction.startswith("send") and not one.silent and not one.stopped
         }
+        assert self._arrive is not None, "this peer never connects"
         await self._arrive(session, sending)
 
     async def close(self) -> None:

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from aiortc import (
     MediaStreamTrack,
-    RTCBundlePolicy,
     RTCConfiguration,
     RTCPeerConnection,
     RTCRtpTransceiver,
@@ -45,7 +44,7 @@ class RealPeer(Peer):
     """An aiortc PeerConnection."""
 
     def __init__(self) -> None:
-        self._pc = RTCPeerConnection(RTCConfiguration(bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._waiting: list[tuple[Transceiver, RTCRtpTransceiver]] = []
         self._sending: set[str] = set()  # mids whose transceivers have a track, or want none
         self._connected = asyncio.Event()
@@ -84,11 +83,11 @@ class RealPeer(Peer):
 
     async def accept(self, answer: Json) -> None:
         """Take the answer."""
-        await self._pc.setRemoteDescription(RTCSessionDescription(**answer))
+        await self._pc.setRemoteDescription(_with_candidates(answer))
 
     async def answer(self, offer: Json) -> Json:
         """Take an offer and answer it; what it asks for is sent."""
-        await self._pc.setRemoteDescription(RTCSessionDescription(**offer))
+        await self._pc.setRemoteDescription(_with_candidates(offer))
         wanted = Description(offer).directions
         for transceiver in self._pc.getTransceivers():
             direction = wanted.get(cast("str", transceiver.mid), "stopped")
@@ -116,3 +115,20 @@ class RealPeer(Peer):
 
     def _local(self) -> Json:
         return {"type": self._pc.localDescription.type, "sdp": self._pc.localDescription.sdp}
+
+
+def _with_candidates(description: Json) -> RTCSessionDescription:
+    """The description with its candidates in every section.
+
+    Of sections on one transport aiortc 1.14 takes the candidates of the last alone; in a bundle they
+    stand in the first (RFC 9143 7.3.3).
+    """
+    lines = description["sdp"].split("\r\n")
+    candidates = [line for line in lines if line.startswith("a=candidate:")]
+    sdp: list[str] = []
+    for line in lines:
+        if not line.startswith("a=candidate:"):
+            sdp.append(line)
+        if line.startswith("a=mid:"):
+            sdp += candidates
+    return RTCSessionDescription(type=description["type"], sdp="\r\n".join(sdp))

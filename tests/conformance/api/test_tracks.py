@@ -250,12 +250,9 @@ async def test_api_1_13_a_published_track_without_media_is_empty(new_session: Op
 async def test_api_1_13_a_publisher_that_never_connected_is_not_found(new_session: OpenSession) -> None:
     """api.md 1.0 code not_found_track_error: publisher not connected."""
     publisher, subscriber = await new_session(), await new_session()
-    if not isinstance(publisher.peer, ScriptedPeer):
-        pytest.skip("the real peer connects by itself")
-    publisher.peer.add("audio")
-    body = checked(
-        await publisher.tracks_new(sessionDescription=await publisher.peer.offer(), autoDiscover=True)
-    )
+    peer = ScriptedPeer()
+    peer.add("audio")
+    body = checked(await publisher.tracks_new(sessionDescription=await peer.offer(), autoDiscover=True))
     name = body["tracks"][0]["trackName"]
     pulled = await subscriber.pull((publisher.id, name))
     assert pulled["tracks"][0]["errorCode"] == "not_found_track_error"

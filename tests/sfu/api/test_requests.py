@@ -67,6 +67,16 @@ async def test_api_5_1_sessions_new_needs_no_body(serve: Serve, body: bytes) -> 
 
 
 @pytest.mark.parametrize(
+    "body", [b"[]", b"0", b'"x"', b'{"sessionDescription": 1}', b'{"sessionDescription": {"type": "offer"}}']
+)
+async def test_a_body_of_sessions_new_that_is_none_is_400(serve: Serve, body: bytes) -> None:
+    async with serve(CREATED) as (api, service):
+        response = await api.post(f"{SESSIONS}/new", content=body)
+        assert error_of(response) == (400, "decoding_error")
+        assert service.asked == []
+
+
+@pytest.mark.parametrize(
     "content_type",
     [
         None,
