@@ -104,7 +104,7 @@ class Engine:
         self,
         egress: int,
         track: int,
-        payload_types: Sequence[tuple[int, int]],
+        types: Sequence[tuple[int, int]],
         extensions: Sequence[tuple[int, int]],
     ) -> None:
         """Take packets of `track` (0: of none) under these maps."""
