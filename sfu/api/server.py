@@ -58,8 +58,8 @@ HTTP_TLS_CERT = Setting(
 HTTP_TLS_KEY = Setting(
     "http.tls_key", str, "", alias="tls-key", help="PEM file of the HTTPS certificate's key"
 )
-DRAIN_S = Setting(
-    "node.drain_s",
+DRAIN_WAIT_S = Setting(
+    "node.drain_wait",
     float,
     5.0,
     unit="s",
@@ -142,7 +142,7 @@ class Server:
         self.node.drain()
         for server, _ in self._running:
             server.should_exit = True
-        await asyncio.wait([task for _, task in self._running], timeout=self._config[DRAIN_S])
+        await asyncio.wait([task for _, task in self._running], timeout=self._config[DRAIN_WAIT_S])
 
     async def stop(self) -> None:
         """Say goodbye to every client and close everything. Safe after `drain`, and without it."""

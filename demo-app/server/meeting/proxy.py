@@ -24,13 +24,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sfu.base.settings import Setting
+from sfu.base.settings import ByteSize, Setting
 
 DEMO = Setting(
     "demo.enabled", bool, True, help="Serve the demo page at /; anyone who loads it may use the SFU"
 )
 DEMO_BODY_BYTES = Setting(
-    "demo.body_bytes", int, 1 << 20, unit="bytes", minimum=1024, help="Largest request of a demo page"
+    "demo.body_limit",
+    ByteSize,
+    ByteSize(1 << 20),
+    unit="B",
+    minimum=1024,
+    help="Largest request of a demo page",
 )
 DEMO_UNDER_WAY = Setting(
     "demo.under_way", int, 256, minimum=1, help="Requests of demo pages under way at one time; more get 503"
