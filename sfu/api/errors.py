@@ -124,10 +124,6 @@ async def _invalid_request(_request: Request, error: Exception) -> Response:
     errors: Sequence[Any] = error.errors()
     if not all(item["loc"][0] == "query" or item["type"].startswith(_VALUE_ERRORS) for item in errors):
         return error_response(400, DECODING_ERROR, BODY_INVALID + _described(errors))
-    for item in errors:
-        if item["type"] == "too_long" and item["loc"] == ("body", "tracks"):
-            most = item["ctx"]["max_length"]
-            return error_response(406, INVALID_PARAMS, f"Expecting at most {most} track in the request")
     return error_response(406, INVALID_PARAMS, "Invalid value: " + _described(errors))
 
 

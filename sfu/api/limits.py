@@ -13,7 +13,7 @@ BODY_BYTES = Setting(
     ByteSize(1024 * 1024),
     unit="B",
     minimum=1024,
-    help="Largest body of a request; an offer with 500 m-lines has about 600 KiB",
+    help="Largest body of a request; an offer of Chromium with 120 m-lines has 200 KiB",
 )
 BODY_TIMEOUT_S = Setting(
     "http.body_timeout",

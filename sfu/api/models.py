@@ -15,8 +15,6 @@ from sfu.base.ids import SessionId, TrackName
 from sfu.negotiation import requests
 from sfu.negotiation.record import Kind, Simulcast
 
-TRACKS_PER_CALL = 64  # api.md 1.13
-
 Location = Literal["local", "remote"]
 
 
@@ -157,12 +155,12 @@ class NewSessionResponse(_Model):
 
 
 class TracksRequest(_Model):
-    """The body of tracks/new: all `local`, or all `remote`.
+    """The body of tracks/new: at most 64 tracks, all `local` or all `remote`.
 
     With a `sessionDescription` the client offers, without one the SFU does.
     """
 
-    tracks: Annotated[list[TrackObject], Field(max_length=TRACKS_PER_CALL)] | None = None
+    tracks: list[TrackObject] | None = None
     session_description: SessionDescription | None = None
     auto_discover: bool | None = None
 
@@ -230,7 +228,7 @@ class CloseTrackObject(_Model):
 class CloseTracksRequest(_Model):
     """The body of tracks/close: by force without SDP, otherwise with the client's offer."""
 
-    tracks: Annotated[list[CloseTrackObject], Field(min_length=1, max_length=TRACKS_PER_CALL)]
+    tracks: Annotated[list[CloseTrackObject], Field(min_length=1)]
     force: bool = False
     session_description: SessionDescription | None = None
 
@@ -246,7 +244,7 @@ class CloseTracksRequest(_Model):
 class UpdateTracksRequest(_Model):
     """The body of tracks/update: another source, or another layer, for what is received on a mid."""
 
-    tracks: Annotated[list[TrackObject], Field(min_length=1, max_length=TRACKS_PER_CALL)]
+    tracks: Annotated[list[TrackObject], Field(min_length=1)]
 
     def to_request(self) -> requests.UpdateTracks:
         """As the negotiation takes it."""

@@ -41,9 +41,9 @@ from sfu.sessions.publishers import await_published, look_up_published
 from sfu.sessions.watching import wait_for_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
-    from sfu.base.ids import AppId, SessionId
+    from sfu.base.ids import AppId, SessionId, TrackName
     from sfu.directory.interface import Directory
     from sfu.negotiation.record import SessionRecord
     from sfu.negotiation.requests import (
@@ -57,9 +57,12 @@ if TYPE_CHECKING:
         SessionCreated,
         SessionDescription,
         SessionView,
+        TrackRequest,
         TracksResponse,
         UpdateTracks,
     )
+
+    TrackKey = tuple[SessionId, TrackName]
 
 SESSIONS_LIMIT = Setting(
     "sessions.limit",
@@ -178,8 +181,8 @@ class SessionService:
         with self._changes(session):
             record = await self._load(app, session)
             published: Published = {}
-            wanted = publishers_of(request.tracks)
-            if wanted and record.pending is None:  # else it is refused below, without a wait
+            wanted = self._worth_waiting_for(record, request.tracks)
+            if wanted:
                 record = await self._await_connected(app, record)
                 published = await await_published(self._directory, app, wanted, self._limits.media_wait_s)
             return await self._apply(
@@ -210,8 +213,8 @@ class SessionService:
         with self._changes(session):
             record = await self._load(app, session)
             published: Published = {}
-            wanted = publishers_of(request.tracks)
-            if wanted and record.pending is None:
+            wanted = self._worth_waiting_for(record, request.tracks)
+            if wanted:
                 here = {(pull.publisher, pull.track) for pull in record.subscriptions}
                 published = {
                     # A track that is pulled already may be silent and still change its layer.
@@ -263,6 +266,12 @@ class SessionService:
             yield
         finally:
             self._changing.discard(session)
+
+    def _worth_waiting_for(self, record: SessionRecord, tracks: Sequence[TrackRequest]) -> set[TrackKey]:
+        """The tracks of others that a call names; none if it will be refused in any case."""
+        if record.pending is not None or len(tracks) > self._context().limits.tracks_per_call:
+            return set()
+        return publishers_of(tracks)
 
     async def _load(self, app: AppId, session: SessionId) -> SessionRecord:
         return self._checked(app, await self._directory.get_session(session))

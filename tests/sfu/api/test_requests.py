@@ -218,7 +218,6 @@ async def test_api_1_0_what_cant_be_decoded_is_400_and_says_where(
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        ({"tracks": [PULL] * 65}, "Expecting at most 64 track in the request"),
         ({"tracks": [{**PULL, "location": "here"}]}, "Invalid value: tracks[0].location: "),
         ({"sessionDescription": {"type": "pranswer", "sdp": ""}}, "Invalid value: sessionDescription.type: "),
     ],

@@ -322,6 +322,14 @@ class TestWaitingForTheTransport:
             await soon(service.new_tracks(APP, SUBSCRIBER, pull(SessionId("c" * 32))))
         assert refusal.value.status == 406
 
+    async def test_too_many_tracks_are_told_at_once(self, directory: MemoryDirectory) -> None:
+        service = make_service(directory)
+        await directory.create_session(publisher(flowing=False))
+        await directory.create_session(blank(SUBSCRIBER))
+        with pytest.raises(NegotiationError) as refusal:
+            await soon(service.new_tracks(APP, SUBSCRIBER, pull(*[PUBLISHER] * 65)))
+        assert (refusal.value.status, refusal.value.code) == (406, "invalid_params")
+
 
 class TestWaitingForMedia:
     async def test_api_5_6_a_pull_waits_for_the_publishers_media(self, directory: MemoryDirectory) -> None:
