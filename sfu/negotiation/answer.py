@@ -14,7 +14,7 @@ from sfu.negotiation import capabilities, mlines, transport
 from sfu.negotiation.draft import Draft
 from sfu.negotiation.errors import ItemError, invalid_sdp
 from sfu.negotiation.offer import describe, direction_of
-from sfu.negotiation.record import Codec, Extension, MLine, Receiving
+from sfu.negotiation.record import Codec, Extension, MLine, PendingOffer, Receiving
 from sfu.negotiation.requests import SessionDescription, TrackItem
 from sfu.negotiation.sdp import Media, mirror
 
@@ -23,7 +23,9 @@ _MAX_REFUSED = 64  # more kinds of codec than there are
 _REFUSED = ItemError("invalid_params", "The answer refuses this track", "rejected_by_answer")
 
 
-def take_answer(draft: Draft, description: SessionDescription) -> tuple[TrackItem, ...]:
+def take_answer(
+    draft: Draft, pending: PendingOffer, description: SessionDescription
+) -> tuple[TrackItem, ...]:
     """Apply the answer to our pending offer; what failed is returned. Raises NegotiationError."""
     answer = describe(description, "answer", draft.context)
     if len(answer.media) != len(draft.mlines):
@@ -54,6 +56,9 @@ def take_answer(draft: Draft, description: SessionDescription) -> tuple[TrackIte
         else:
             _follow(draft, mline, settled)
         draft.put(settled)
+    # a publisher's odd codecs must not use up the numbers of its subscribers
+    kept = {codec.pt for mline in draft.mlines for codec in mline.codecs}
+    draft.payload_types.drop(pt for pt in pending.payload_types if pt not in kept)
     draft.base = dataclasses.replace(
         transport.take_answer(draft.base, answer, carried),
         pending=None,

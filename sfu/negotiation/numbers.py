@@ -31,6 +31,10 @@ class Numbers(Generic[Number]):
         """The table as it stands, for the record."""
         return self._bindings
 
+    def agreed(self) -> set[Number]:
+        """The numbers that hold for life."""
+        return {number for number, binding in self._bindings.items() if binding.agreed}
+
     def means(self, number: Number, key: str) -> bool:
         """Whether `number` stands for `key`, or may come to."""
         binding = self._bindings.get(number)
@@ -44,6 +48,11 @@ class Numbers(Generic[Number]):
     def agree(self, number: Number, key: str) -> None:
         """Both ends use the number so: that holds for life. Call only if `means` is true."""
         self._bind(number, Binding(key, agreed=True))
+
+    def drop(self, numbers: Iterable[Number]) -> None:
+        """What we offered under these numbers was not taken: they are as if only seen."""
+        for number in numbers:
+            self._bindings[number] = Binding(self._bindings[number].key, agreed=False)
 
     def _bind(self, number: Number, binding: Binding) -> None:
         old = self._bindings.get(number)

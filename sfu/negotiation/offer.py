@@ -55,6 +55,7 @@ def take_offer(draft: Draft, description: SessionDescription) -> TakenOffer:
             f"The offer has {len(offer.media)} media sections, the session has {len(draft.mlines)} already"
         )
     bundled = transport.bundled(offer)
+    alone = all(mline.rejected for mline in draft.mlines)
     fresh: set[Mid] = set()
     before: dict[Mid, tuple[Codec, ...]] = {}
     carried: list[Media] = []
@@ -71,7 +72,7 @@ def take_offer(draft: Draft, description: SessionDescription) -> TakenOffer:
         else:
             carried.append(media)
     draft.base = dataclasses.replace(
-        transport.take_offer(draft.base, offer, carried),
+        transport.take_offer(draft.base, offer, carried, alone=alone),
         mixed_extensions=offer.mixed_extensions,
         refused_codecs=_still_refused(draft.base.refused_codecs, carried),
         max_message_size=next(
@@ -131,6 +132,7 @@ def _mline(draft: Draft, media: Media, old: MLine | None, *, carried: bool) -> M
         receiving=Receiving(media.ssrcs, media.rtx_ssrcs, media.rids) if media.sends else Receiving(),
         sending=None if old is None else old.sending,
         bidirectional=old is not None and old.bidirectional,
+        ours=old is not None and old.ours,
         reduced_size=media.rtcp_rsize,
         protocol=media.protocol,
     )
@@ -142,9 +144,10 @@ def settle(draft: Draft, offer: TakenOffer) -> None:
         mline = draft.mlines[draft.places[media.mid]]
         closed = (track := draft.publications.get(media.mid)) is not None and track.state == "closed"
         pull = draft.live_subscription(media.mid)
+        idle = pull is None and draft.live_publication(media.mid) is None
         # A section that no call named is received too: a later call may publish it without an SDP
         receives = media.sends and not closed
-        sends = media.receives and (pull is not None or mline.bidirectional)
+        sends = media.receives and (pull is not None or (mline.bidirectional and not (closed and idle)))
         codecs = mlines.acceptable_codecs(mline.codecs, draft.payload_types)
         if pull is not None and not mline.bidirectional and not receives:
             codecs = _only(codecs, set(pull.pt_map.values())) or codecs

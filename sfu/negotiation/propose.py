@@ -16,6 +16,7 @@ from sfu.negotiation.errors import ItemError
 from sfu.negotiation.record import Codec, Extension, Kind, MLine, PendingOffer, SessionRecord
 from sfu.negotiation.render import render
 from sfu.negotiation.requests import PublishedTrack, SessionDescription, TrackRequest
+from sfu.negotiation.transport import restarted
 
 
 class Proposal:
@@ -25,18 +26,26 @@ class Proposal:
         self._draft = draft
         # chosen before this offer empties others: a section must have been inactive for one negotiation
         self._vacant = [mline for mline in draft.mlines if self._is_vacant(mline)]
+        self._alone = all(mline.rejected for mline in draft.mlines)  # then browsers have no transport left
+        self._agreed = draft.payload_types.agreed()
         self._changed: list[MLine] = []
 
     def _is_vacant(self, mline: MLine) -> bool:
         if mline.kind == "application":
             return False  # its client will offer it again
-        if mline.rejected:
-            return True
-        idle = mline.direction == "inactive" and mline.sending is not None and not mline.bidirectional
+        return mline.rejected or (mline.direction == "inactive" and self._is_idle(mline))
+
+    def _is_idle(self, mline: MLine) -> bool:
+        """Whether nothing uses a section that is ours to use again.
+
+        On those of the client's that took a publication its transceiver would not receive.
+        """
+        draft = self._draft
         return (
-            idle
-            and mline.mid not in self._draft.publications
-            and self._draft.live_subscription(mline.mid) is None
+            not mline.bidirectional
+            and (mline.ours or (mline.sending is not None and mline.mid not in draft.publications))
+            and draft.live_publication(mline.mid) is None
+            and draft.live_subscription(mline.mid) is None
         )
 
     def pull(self, track: PublishedTrack, request: TrackRequest) -> MLine | ItemError:
@@ -64,6 +73,7 @@ class Proposal:
                 extensions=extensions,
                 sending=draft.announce(track.session, rtx=bool(way.rtx_pts)),
                 offered=True,
+                ours=True,
                 bidirectional=request.bidirectional,
             )
         )
@@ -85,6 +95,7 @@ class Proposal:
                 extensions=self._extensions(uris),
                 sending=draft.announce(None, rtx=rtx) if bidirectional else None,
                 offered=True,
+                ours=True,
                 bidirectional=bidirectional,
             )
         )
@@ -94,15 +105,22 @@ class Proposal:
         draft = self._draft
         changed = {mline.mid for mline in self._changed}
         for mline in draft.mlines:
-            idle = mline.direction == "sendonly" and draft.live_subscription(mline.mid) is None
-            if idle and mline.mid not in changed:
+            if mline.mid not in changed and not mline.rejected and self._is_idle(mline):
                 draft.put(dataclasses.replace(mline, direction="inactive"))
-        pending = PendingOffer(tuple(mline.mid for mline in self._changed))
-        return render(dataclasses.replace(draft.record(), pending=pending), "offer", draft.context)
+        pending = PendingOffer(
+            tuple(mline.mid for mline in self._changed),
+            tuple(sorted(draft.payload_types.agreed() - self._agreed)),
+        )
+        record = draft.record()
+        if self._alone and record.client is not None:
+            record = restarted(record, afresh=True)
+        return render(dataclasses.replace(record, pending=pending), "offer", draft.context)
 
     def _place(self, mline: MLine) -> MLine:
         draft = self._draft
-        vacant = [old for old in self._vacant if old.kind == mline.kind]
+        vacant = [
+            old for old in self._vacant if old.kind == mline.kind and (old.rejected or _fits(old, mline))
+        ]
         # a refused place first: what comes there is new to the client in every way
         chosen = min(vacant, key=lambda old: not old.rejected, default=None)
         if chosen is None:
@@ -154,3 +172,8 @@ class Proposal:
             if number is not None:
                 extensions.append(Extension(number, uri))
         return tuple(extensions)
+
+
+def _fits(old: MLine, new: MLine) -> bool:
+    """Whether an inactive section's transceiver, made for one direction, serves a new use."""
+    return not new.bidirectional and (old.sending is None) == (new.sending is None)

@@ -96,7 +96,8 @@ class MLine:
 
     `codecs` and `extensions` are what both ends agreed on (while `offered`: what we offer).
     `rejected` is port 0: the place may be taken by a new section with a new mid. `bidirectional`
-    m-lines take a publication and a pull. `reduced_size` is RFC 5506, as the client said.
+    m-lines take a publication and a pull, `ours` were first offered by us. `reduced_size` is RFC 5506, as
+    the client said.
     """
 
     mid: Mid
@@ -109,6 +110,7 @@ class MLine:
     rejected: bool = False
     offered: bool = False
     bidirectional: bool = False
+    ours: bool = False
     reduced_size: bool = True
     protocol: str = "UDP/TLS/RTP/SAVPF"
 
@@ -208,10 +210,12 @@ class ClientTransport:
 class PendingOffer:
     """An offer of ours that waits for its answer; until then other mutations are refused.
 
-    `mids` are the m-lines that it adds or changes.
+    `mids` are the m-lines that it adds or changes, `payload_types` the numbers that nobody agreed on
+    before.
     """
 
     mids: tuple[Mid, ...]
+    payload_types: tuple[PayloadType, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +223,12 @@ class SessionRecord:
     """All that the cluster knows of one session.
 
     `version` is for compare-and-set and belongs to the directory. `created_at` is wall-clock seconds.
-    `generation` counts ICE restarts. `fingerprint` is of the certificate that our SDP named, which
-    stays in use as long as the session. `dtls_role` is ours, None until the first answer fixes it.
-    `transport_state` and `owner` are written by the owner. `refused_codecs` are keys of codecs that
-    the client dropped from an offer of ours. `max_message_size` is the client's (RFC 8841; None: not said).
+    `generation` counts ICE restarts, `association` those after which the client starts DTLS afresh: its
+    fingerprint changed, or all its m-lines had gone and its transport with them. `fingerprint` is of the
+    certificate that our SDP named, which stays in use as long as the session. `dtls_role` is ours, None
+    until the first answer fixes it. `transport_state` and `owner` are written by the owner.
+    `refused_codecs` are keys of codecs that the client dropped from an offer of ours.
+    `max_message_size` is the client's (RFC 8841; None: not said).
     """
 
     id: SessionId
@@ -234,6 +240,7 @@ class SessionRecord:
     origin_version: int = 0
     correlation_id: str | None = None
     generation: int = 0
+    association: int = 0
     dtls_role: DtlsRole | None = None
     client: ClientTransport | None = None
     mlines: tuple[MLine, ...] = ()

@@ -57,7 +57,7 @@ def renegotiate(record: SessionRecord, request: Renegotiate, context: Context) -
     if record.pending is None:
         raise invalid_sdp("There is no offer of this session to answer")
     draft = Draft(record, context)
-    failed = take_answer(draft, request.description)
+    failed = take_answer(draft, record.pending, request.description)
     return Outcome(draft.record(), Renegotiated(tracks=failed))
 
 

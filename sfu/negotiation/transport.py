@@ -24,23 +24,34 @@ def bundled(description: Description) -> frozenset[Mid]:
     return frozenset(living) & frozenset(description.bundle)
 
 
-def take_offer(record: SessionRecord, description: Description, carried: list[Media]) -> SessionRecord:
-    """The record with what a client's offer says of its transport; new credentials restart ICE."""
+def take_offer(
+    record: SessionRecord, description: Description, carried: list[Media], *, alone: bool
+) -> SessionRecord:
+    """The record with what a client's offer says of its transport; new credentials restart ICE.
+
+    `alone`: no m-line was alive before this offer, so that browsers had dropped their transport.
+    """
     if not carried:
         return record
     client = _client(description, carried)
-    generation = record.generation
     if record.client is not None and _credentials(record.client) != _credentials(client):
-        generation = (generation + 1) % GENERATIONS
+        changed = record.client.fingerprints != client.fingerprints
+        record = restarted(record, afresh=alone or changed)
     elif record.client is not None and record.client.fingerprints != client.fingerprints:
         raise invalid_sdp("a=fingerprint changed without an ICE restart")
     setup = _setup(carried)
     if setup not in ("", "actpass", "active", "passive"):
         raise invalid_sdp(f"a=setup:{setup[:20]} is not actpass, active or passive")
     role = _OFFER_ROLES.get(setup, record.dtls_role or "server")
-    return dataclasses.replace(
-        record, client=client, generation=generation, dtls_role=_fixed(record, role, setup)
-    )
+    return dataclasses.replace(record, client=client, dtls_role=_fixed(record, role, setup))
+
+
+def restarted(record: SessionRecord, *, afresh: bool) -> SessionRecord:
+    """The record with new ICE credentials of ours; `afresh`: the DTLS association is over too."""
+    record = dataclasses.replace(record, generation=(record.generation + 1) % GENERATIONS)
+    if not afresh:
+        return record
+    return dataclasses.replace(record, association=record.association + 1, client=None, dtls_role=None)
 
 
 def take_answer(record: SessionRecord, description: Description, carried: list[Media]) -> SessionRecord:

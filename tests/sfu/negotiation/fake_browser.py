@@ -183,7 +183,7 @@ class FakeBrowser:
                 self._end(place, transceiver)
                 continue
             self._check_narrowed(offered, answered)
-            self._settle(transceiver, answered, mirror(answered.direction))
+            self._settle(transceiver, answered, answered.codecs, mirror(answered.direction))
         self._pending = []
 
     def _check_narrowed(self, offered: Media, answered: Media) -> None:
@@ -261,20 +261,22 @@ class FakeBrowser:
             self.events.append(media.mid)
             assert media.ssrcs
             assert set(media.ssrcs).isdisjoint(transceiver.remote_ssrcs), "a stream restarts with its SSRC"
-        self._settle(transceiver, media, direction)
+        self._settle(transceiver, media, tuple(codecs), direction)
         return self._section(transceiver, self._role or "active", tuple(codecs), extensions, direction)
 
     # both
 
-    def _settle(self, transceiver: Transceiver, theirs: Media, direction: Direction) -> None:
-        for codec in theirs.codecs:
+    def _settle(
+        self, transceiver: Transceiver, theirs: Media, codecs: tuple[Codec, ...], direction: Direction
+    ) -> None:
+        for codec in codecs:
             assert self._payload_types.setdefault(codec.pt, _key(codec)) == _key(codec), (
                 f"PT {codec.pt} was {self._payload_types[codec.pt]}, is {_key(codec)}"
             )
         for extension in theirs.extensions:
             meant = self._extension_ids.setdefault(extension.id, extension.uri)
             assert meant == extension.uri, "RTP extension ID reassignment not supported"
-        transceiver.codecs = theirs.codecs
+        transceiver.codecs = codecs
         transceiver.extensions = theirs.extensions
         transceiver.current = direction
         if theirs.sends:
@@ -284,6 +286,9 @@ class FakeBrowser:
         transceiver.stopped = True
         transceiver.current = None
         self._free.add(place)
+        if len(self._free) == len(self._slots):  # the transport goes with its last section
+            self._generation += 1
+            self._server, self._role = None, ""
         if transceiver in self.transceivers:
             self.transceivers.remove(transceiver)
 

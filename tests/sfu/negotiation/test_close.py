@@ -148,6 +148,43 @@ def test_what_ended_by_itself_can_still_be_closed() -> None:
     assert failed(world.close(session, "0").tracks) == [None]
 
 
+def test_a_bidirectional_section_still_active_in_its_close_is_answered_inactive() -> None:
+    world = World()
+    call, room = Call(world, "chromium-156"), publisher(world, "chromium-156")
+    mid = call.push("audio", bidirectional=True)
+    world.tracks(call.session, remote(room, "mic", mid=mid))
+    assert call.close(mid, stopped=0) == [None]
+    assert call.browser.by_mid(mid).current == "inactive"
+
+
+def test_sections_of_ours_that_took_a_push_are_used_again() -> None:
+    world = World()
+    call = Call(world, "chromium-156")
+    keep = call.push("video")
+    for step in range(10):
+        asked = world.tracks(call.session, local(None, f"t{step}", kind="audio"))
+        assert asked.description is not None
+        world.answer(call.session, call.browser.answer(asked.description.sdp))
+        world.close(call.session, asked.tracks[0].mid or "")
+    assert len(world.records[call.session].mlines) <= 3
+    assert call.browser.by_mid(keep).current == "sendonly"
+
+
+def test_a_pull_after_the_last_section_closed_begins_a_new_transport() -> None:
+    """The browser dropped its transport with it: new ICE credentials and a new DTLS association."""
+    world = World()
+    call, room = Call(world, "firefox-153"), publisher(world, "chromium-156")
+    mid = call.push("audio")
+    call.close(mid)
+    before = world.records[call.session]
+    assert (before.generation, before.association) == (0, 0)
+    call.pull((room, "mic"))
+    record = world.records[call.session]
+    assert (record.generation, record.association) == (1, 1)
+    assert record.client != before.client
+    assert record.dtls_role == "server"
+
+
 def test_closing_the_last_section_leaves_no_group_and_the_next_push_works() -> None:
     """api.md 1.5: elsewhere the session expires."""
     world = World()
@@ -160,7 +197,9 @@ def test_closing_the_last_section_leaves_no_group_and_the_next_push_works() -> N
     call.accept(response)
     again = call.push("audio")
     assert again != mid
-    assert len(world.records[call.session].mlines) == 1
+    record = world.records[call.session]
+    assert len(record.mlines) == 1
+    assert (record.generation, record.association) == (1, 1)
 
 
 def test_a_close_without_offer_must_be_forced() -> None:

@@ -60,3 +60,13 @@ def test_an_agreed_number_is_preferred_to_a_seen_one() -> None:
     numbers.agree(2, "a")
     assert numbers.choose("a", []) == 2
     assert Numbers(numbers.bindings(), range(1, 5)).choose("a", []) == 2
+
+
+def test_what_was_offered_in_vain_is_as_if_seen() -> None:
+    numbers = table(a=1)
+    assert numbers.choose("b", []) == 2
+    assert numbers.agreed() == {1, 2}
+    numbers.drop([2])
+    assert numbers.agreed() == {1}
+    assert numbers.means(2, "c")
+    assert numbers.choose("b", []) == 2

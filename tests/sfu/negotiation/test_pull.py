@@ -513,3 +513,23 @@ def test_an_unpublished_name_of_a_known_session_is_not_found() -> None:
     response = world.tracks(world.session(), remote(source, "mic"))
     assert response.tracks[0].error == TRACK_NOT_FOUND
     assert world.records[source].publication(TrackName("mic")) is not None
+
+
+def test_a_publisher_s_odd_codecs_do_not_use_up_the_numbers_of_its_subscribers() -> None:
+    world = World()
+    session, good = world.session(), room(world)
+    browser = FakeBrowser("chromium-156")
+    for step in range(4):
+        odd = video_room(
+            world,
+            "VP8",
+            *("H264" for _ in range(27)),
+            fmtp={pt: H264.format(1, f"{step:01x}{pt - 101:02x}f1f") for pt in range(101, 128)},
+        )
+        response = world.tracks(session, remote(odd, "cam"))
+        assert response.description is not None
+        world.answer(session, browser.answer(response.description.sdp))
+    response = world.tracks(session, remote(good, "mic"), remote(good, "cam"))
+    assert failed(response.tracks) == [None, None]
+    codecs = {codec.name for media in described(response.description).media for codec in media.codecs}
+    assert codecs >= {"opus", "VP8", "VP9", "AV1", "H264"}

@@ -296,6 +296,7 @@ def test_new_credentials_restart_ice(browser: str) -> None:
     record = world.records[session]
     assert record.client is not None
     assert (record.generation, record.client.ufrag, record.dtls_role) == (1, "anew", "server")
+    assert record.association == 0
     assert [track.state for track in record.publications] == ["open"]
     world.restart(session, restarted)
     assert world.records[session].generation == 1
@@ -312,6 +313,7 @@ def test_a_fingerprint_changes_only_with_an_ice_restart() -> None:
     client = world.records[session].client
     assert client is not None
     assert client.fingerprints[0].value.startswith("EF:EF")
+    assert world.records[session].association == 1
 
 
 def test_an_answer_does_not_restart_ice() -> None:

@@ -190,12 +190,13 @@ def check_record(record: SessionRecord) -> None:
 
 def check_tables(before: SessionRecord, after: SessionRecord) -> None:
     """A number keeps its meaning for the life of a PeerConnection."""
+    tried = () if before.pending is None else before.pending.payload_types
     for pt, binding in before.payload_types.items():
-        assert not binding.agreed or after.payload_types[pt] == binding
+        assert not binding.agreed or pt in tried or after.payload_types[pt] == binding
     for number, binding in before.extension_ids.items():
         assert not binding.agreed or after.extension_ids[number] == binding
     assert len(after.mlines) >= len(before.mlines)
-    if before.dtls_role is not None:
+    if before.dtls_role is not None and after.association == before.association:
         assert after.dtls_role == before.dtls_role
 
 
