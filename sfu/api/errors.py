@@ -33,7 +33,7 @@ INVALID_PARAMS = "invalid_params"
 TEMPORARILY_UNAVAILABLE = "temporarily_unavailable_error"
 
 # Of a plain HTTP error only the status is known. Those not documented for the API are ours.
-_CODES = {
+CODES = {
     400: DECODING_ERROR,
     401: "unauthorized",
     404: "not_found",
@@ -87,7 +87,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 -- registered for it
-    code = _CODES.get(error.status_code, INVALID_PARAMS)
+    code = CODES.get(error.status_code, INVALID_PARAMS)
     headers = {"allow": _allowed(request)} if error.status_code == 405 else error.headers
     return error_response(error.status_code, code, str(error.detail), headers)
 
@@ -116,7 +116,7 @@ async def _unavailable(_request: Request, error: Exception) -> Response:
 
 async def _failed(_request: Request, _error: Exception) -> Response:
     # The exception goes on to the edge, which logs it.
-    return error_response(500, _CODES[500], BACKEND_ERROR)
+    return error_response(500, CODES[500], BACKEND_ERROR)
 
 
 async def _invalid_request(_request: Request, error: Exception) -> Response:
