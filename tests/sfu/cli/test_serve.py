@@ -159,3 +159,27 @@ async def test_one_server_at_a_time_uses_a_data_directory(tmp_path: Path) -> Non
         assert f"in use by the server with pid {process.pid}" in err.decode()
     async with serving(*arguments):
         pass
+
+
+async def test_a_second_signal_ends_the_drain_at_once(tmp_path: Path) -> None:
+    app, secret = "ab" * 16, "cd" * 32
+    waits = ("--node-drain-wait", "600", "--http-body-timeout", "60", "--app", f"{app}:{secret}")
+    async with serving(*LOOPBACK, *waits, "--data", str(tmp_path / "data")) as (process, url):
+        assert process.stderr is not None
+        host, _, port = url.removeprefix("http://").partition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            f"POST /v1/apps/{app}/sessions/new HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {secret}\r\n"
+            "Content-Length: 100\r\n\r\n{".encode()
+        )  # a request under way that never ends
+        await writer.drain()
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"{url}/readyz")).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        while b"node.draining" not in await process.stderr.readline():
+            pass
+        assert process.returncode is None
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+        assert process.returncode == 0
+        writer.close()
