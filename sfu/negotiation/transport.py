@@ -29,12 +29,13 @@ def take_offer(
 ) -> SessionRecord:
     """The record with what a client's offer says of its transport; new credentials restart ICE.
 
-    `alone`: no m-line was alive before this offer, so that browsers had dropped their transport.
+    `alone`: no m-line was alive before this offer, so that browsers had dropped their transport. The one
+    that they make now may have the same credentials (Firefox) or others (Chromium).
     """
     if not carried:
         return record
     client = _client(description, carried)
-    if record.client is not None and _credentials(record.client) != _credentials(client):
+    if record.client is not None and (alone or _credentials(record.client) != _credentials(client)):
         changed = record.client.fingerprints != client.fingerprints
         record = restarted(record, afresh=alone or changed)
     elif record.client is not None and record.client.fingerprints != client.fingerprints:
