@@ -18,6 +18,13 @@ from meeting.proxy import DEMO, DEMO_BODY_BYTES, DEMO_UNDER_WAY, ProxyLimits
 from sfu import __version__
 from sfu.api.admin import create_admin_app, open_admin_socket
 from sfu.api.app import ApiLimits, beside_pages, create_app
+from sfu.api.connections import (
+    CONNECTIONS,
+    HEAD_BYTES,
+    HEAD_TIMEOUT_S,
+    ConnectionLimits,
+    bounded_connections,
+)
 from sfu.api.health import METRICS_SECRET
 from sfu.api.limits import BODY_BYTES, BODY_TIMEOUT_S, CALLS_PER_SECOND, REQUESTS_UNDER_WAY
 from sfu.base.log import get_logger
@@ -168,9 +175,19 @@ class Server:
         listener = _open_tcp(listen)
         port = listener.getsockname()[1]
         certificate, key = files or (None, None)
-        await self._serve(
-            uvicorn.Config(site, ssl_certfile=certificate, ssl_keyfile=key, **_OPTIONS), listener
+        limits = ConnectionLimits(
+            connections=self._config[CONNECTIONS],
+            head_bytes=self._config[HEAD_BYTES],
+            head_timeout_s=self._config[HEAD_TIMEOUT_S],
         )
+        options = uvicorn.Config(
+            site,
+            http=bounded_connections(limits),
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+            **_OPTIONS,
+        )
+        await self._serve(options, listener)
         host = hosts[0] if listen.host in ("", "0.0.0.0", "::") else listen.host  # noqa: S104 - compared with
         self.url = f"{'https' if files else 'http'}://{Listen(host, port)}"
 
@@ -206,6 +223,7 @@ class Server:
 class _UvicornOptions(TypedDict):
     lifespan: Literal["off"]
     log_config: None
+    log_level: Literal["error"]
     access_log: bool
     proxy_headers: bool
     server_header: bool
@@ -215,6 +233,7 @@ class _UvicornOptions(TypedDict):
 _OPTIONS: _UvicornOptions = {
     "lifespan": "off",
     "log_config": None,
+    "log_level": "error",  # its warnings are of what strangers send: counted, not logged
     "access_log": False,
     "proxy_headers": False,
     "server_header": False,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from sfu.api.limits import REQUESTS_UNDER_WAY
+from sfu.api.connections import CONNECTIONS
 from sfu.api.server import HTTP_LISTEN, HTTP_TLS, HTTP_TLS_CERT, HTTP_TLS_KEY
 from sfu.cli.running import RunningServer, ServerNotRunning
 from sfu.directory.certificates import DAY_S
@@ -242,18 +242,21 @@ def check_clock(wall_now: float) -> Iterator[Finding]:
 
 
 def check_descriptors(config: Config) -> Iterator[Finding]:
-    """Whether there are file descriptors for the HTTP requests that may be under way."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = config[REQUESTS_UNDER_WAY] + _SPARE_DESCRIPTORS
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    """Whether there are file descriptors for the HTTP connections that may be open.
+
+    The hard limit counts: the server raises its own soft limit to that.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = config[CONNECTIONS] + _SPARE_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY and hard < wanted:
         yield _bad(
             "file descriptors",
-            f"{soft} may be open, {wanted} can be needed",
-            f"Raise the limit: ulimit -n {2 * wanted}, or LimitNOFILE={2 * wanted} in the systemd unit, "
-            f"or lower {REQUESTS_UNDER_WAY.flag}",
+            f"{hard} may be open, {wanted} can be needed",
+            f"Raise it: ulimit -n {2 * wanted}, or LimitNOFILE={2 * wanted} in the systemd unit, "
+            f"or lower {CONNECTIONS.flag}",
         )
     else:
-        yield _good("file descriptors", f"{soft} may be open")
+        yield _good("file descriptors", f"{hard} may be open")
 
 
 def check_socket_buffers(config: Config) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 def serve(config: Config) -> None:
     """Run the server. SIGTERM or Ctrl-C lets clients go and ends it; a second one ends it at once."""
     configure_logging(config[LEVEL], config[FORMAT])
+    # The usual soft limit of 1024 is for programs that use select(2).
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     uvloop.run(run(config, ready=_tell))
 
 

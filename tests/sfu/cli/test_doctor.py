@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sfu.api.limits import REQUESTS_UNDER_WAY
+from sfu.api.connections import CONNECTIONS
 from sfu.api.server import HTTP_LISTEN, HTTP_TLS, HTTP_TLS_CERT, HTTP_TLS_KEY
 from sfu.base.settings import ByteSize, Config, Listen
 from sfu.cli.checks import (
@@ -148,11 +148,11 @@ def test_a_clock_that_is_years_behind_is_found() -> None:
 
 
 def test_a_low_descriptor_limit_is_found() -> None:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    finding = worst(check_descriptors(Config({REQUESTS_UNDER_WAY: soft})))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    finding = worst(check_descriptors(Config({CONNECTIONS: hard})))
     assert finding.level is Level.BAD
     assert "ulimit -n" in finding.mend
-    assert worst(check_descriptors(Config({REQUESTS_UNDER_WAY: 1}))).level is Level.GOOD
+    assert worst(check_descriptors(Config({CONNECTIONS: 1}))).level is Level.GOOD
 
 
 def test_a_low_limit_on_socket_buffers_is_found() -> None:
