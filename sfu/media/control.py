@@ -17,9 +17,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
-from prometheus_client import Counter, Gauge
-
-from sfu.base.ids import Rid, Ssrc
+from sfu.base.ids import PayloadType, Rid
 from sfu.media.engine import Engine, StaleHandle, TableFull
 from sfu.media.events import (
     ControlDatagram,
@@ -35,13 +33,16 @@ from sfu.media.events import (
 from sfu.media.feedback import RembLimit
 from sfu.media.keyframes import KeyframeEvent, KeyframeRequests, Overdue
 from sfu.media.layers import LayerRate, best_layer
+from sfu.media.metrics import ExportedCounters
 from sfu.media.srtp import SrtpPair, function_addresses, rtcp_trailer, rtp_tag
+from sfu.media.stats import EgressStats, PeerStats, TrackStats, egress_stats, peer_stats, track_stats
 from sfu.media.tracks import Kind
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
 
+    from sfu.base.ids import Rid
     from sfu.media.tracks import Egress, IngressTrack, Routes
     from sfu.net.address import Path
     from sfu.wire.srtp import SrtpKeys
@@ -84,65 +85,6 @@ class Limits:
     keyframe_wait_s: float = 3.0
     """How long a subscription waits for a keyframe that we recognise before it takes any packet."""
 
-
-@dataclass(frozen=True, slots=True)
-class LayerStats:
-    """What arrived on one SSRC of a track."""
-
-    rid: Rid | None
-    ssrc: Ssrc
-    packets: int
-    bytes: int
-    lost: int
-    jitter_s: float
-    keyframes: int
-    rtx_packets: int
-    bitrate_bps: int
-    last_packet_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class TrackStats:
-    """A track as it arrives."""
-
-    layers: tuple[LayerStats, ...]
-    plis_sent: int
-    last_packet_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class EgressStats:
-    """A subscription as it leaves, and what its receiver reports."""
-
-    packets: int
-    bytes: int
-    lost: int
-    fraction_lost: float
-    jitter_s: float
-    rtt_s: float | None
-    nacks: int
-    plis: int
-    held: bool
-    flowing: bool
-    """Whether packets of its present source are passed on: not held, not waiting for a keyframe."""
-
-
-@dataclass(frozen=True, slots=True)
-class PeerStats:
-    """A peer's transport as the packet path sees it."""
-
-    packets_in: int
-    bytes_in: int
-    packets_out: int
-    bytes_out: int
-    refused: int
-    """Packets that failed authentication or replay protection."""
-    rtt_s: float | None
-
-
-_DROPPED = Counter("orchard_media_dropped_total", "Datagrams and packets that went no further", ["reason"])
-_COUNTED = Counter("orchard_media_events_total", "What the packet path has done, by name", ["name"])
-_LIVE = Gauge("orchard_media_live", "Things that the packet path holds", ["thing"])
 
 _SECOND_S = 1.0
 _KINDS = {1: DatagramKind.STUN, 2: DatagramKind.DTLS}
@@ -256,7 +198,7 @@ class MediaControl:
         self._egress: dict[EgressId, _Subscription] = {}
         self._requests: dict[tuple[TrackId, int], KeyframeRequests] = {}
         self._wanted: set[tuple[TrackId, int]] = set()  # those of `_requests` that have a timer
-        self._counted: dict[str, int] = {}
+        self._exported = ExportedCounters()
 
     # datagrams and time
 
@@ -522,55 +464,17 @@ class MediaControl:
         """A track as it arrives."""
         last_us, requests = self._engine.track_seen(track)
         rids = self._tracks[track].value.rids
-        return TrackStats(
-            layers=tuple(
-                LayerStats(
-                    rid=rids[layer["layer"]] if rids else None,
-                    ssrc=Ssrc(layer["ssrc"]),
-                    packets=layer["packets"],
-                    bytes=layer["bytes"],
-                    lost=layer["lost"],
-                    jitter_s=layer["jitter_us"] / 1e6,
-                    keyframes=layer["keyframes"],
-                    rtx_packets=layer["rtx_packets"],
-                    bitrate_bps=layer["bitrate_bps"],
-                    last_packet_at=layer["last_us"] / 1e6,
-                )
-                for layer in self._engine.track_stats(track)
-            ),
-            plis_sent=requests,
-            last_packet_at=last_us / 1e6 or None,
-        )
+        return track_stats(self._engine.track_stats(track), rids, last_us, requests)
 
     @_translated
     def egress_stats(self, egress: EgressId) -> EgressStats:
         """A subscription as it leaves."""
-        stats = self._engine.egress_stats(egress)
-        return EgressStats(
-            packets=stats["packets"],
-            bytes=stats["bytes"],
-            lost=stats["lost"],
-            fraction_lost=stats["fraction_lost"] / 256,
-            jitter_s=stats["jitter_us"] / 1e6,
-            rtt_s=stats["rtt_us"] / 1e6 or None,
-            nacks=stats["nacks"],
-            plis=stats["plis"],
-            held=bool(stats["held"]),
-            flowing=bool(stats["flowing"]),
-        )
+        return egress_stats(self._engine.egress_stats(egress))
 
     @_translated
     def peer_stats(self, peer: PeerId) -> PeerStats:
         """A peer's transport as the packet path sees it."""
-        stats = self._engine.peer_stats(peer)
-        return PeerStats(
-            packets_in=stats["packets_in"],
-            bytes_in=stats["bytes_in"],
-            packets_out=stats["packets_out"],
-            bytes_out=stats["bytes_out"],
-            refused=stats["refused"],
-            rtt_s=stats["rtt_us"] / 1e6 or None,
-        )
+        return peer_stats(self._engine.peer_stats(peer))
 
     def counters(self) -> dict[str, int]:
         """Node-wide totals by name; `drop_` names a reason."""
@@ -625,22 +529,22 @@ class MediaControl:
             self._tracks[subscription.track].egress.discard(egress)
 
     def _take_engine_events(self, now: float) -> None:
-        for kind, handle, layer in self._engine.take_events():
+        for kind, handle, value in self._engine.take_events():
             track = TrackId(handle)
             if track not in self._tracks:
                 continue  # removed since
             match kind:
                 case _Event.TRACK:
-                    self._events.append(TrackStarted(track))
+                    self._events.append(TrackStarted(track, PayloadType(value)))
                 case _Event.SOURCE:
                     state = self._tracks[track]
-                    state.best = layer if state.best is None else state.best
+                    state.best = value if state.best is None else state.best
                     self._choose_layers(track, now)
                 case _Event.WANTED:
-                    self._ask(track, layer, now)
+                    self._ask(track, value, now)
                 case _:
-                    self._requests[track, layer].seen()
-                    self._wanted.discard((track, layer))
+                    self._requests[track, value].seen()
+                    self._wanted.discard((track, value))
 
     def _ask(self, track: TrackId, layer: int, now: float) -> None:
         requests = self._requests.get((track, layer))
@@ -704,7 +608,7 @@ class MediaControl:
         for peer, state in self._peers.items():
             if state.remb is not None and state.srtp is not None:
                 self._limit_rate(peer, state.remb, now)
-        self._count()
+        self._exported.export(self._engine.counters(), self._engine.live())
 
     def _limit_rate(self, peer: PeerId, remb: _Remb, now: float) -> None:
         stats = self._engine.peer_stats(peer)
@@ -715,19 +619,6 @@ class MediaControl:
             self._engine.send_remb(peer, remb.limit.step(rate, max(lost, 0), received + max(lost, 0)))
         remb.at, remb.packets, remb.lost = now, stats["packets_in"], stats["lost"]
         remb.bytes = stats["bytes_in"]
-
-    def _count(self) -> None:
-        """Bring Prometheus up to the engine's totals."""
-        totals = self._engine.counters()
-        for name, total in totals.items():
-            grown = total - self._counted.get(name, 0)
-            if name.startswith("drop_"):
-                _DROPPED.labels(name.removeprefix("drop_")).inc(grown)
-            else:
-                _COUNTED.labels(name).inc(grown)
-        self._counted = totals
-        for name, count in self._engine.live().items():
-            _LIVE.labels(name).set(count)
 
 
 def _us(seconds: float) -> int:

@@ -132,7 +132,7 @@ cdef enum Drop:
 
 # What `take_events` returns; the numbers are also written in control.py.
 cdef enum Event:
-    EVENT_TRACK = 1              # first packet of a track (handle: track)
+    EVENT_TRACK = 1              # first packet of a track (handle: track, value: payload type)
     EVENT_SOURCE = 2             # a layer has a new SSRC (handle: track, value: layer)
     EVENT_WANTED = 3             # a subscription needs a keyframe (track, layer)
     EVENT_KEYFRAME = 4           # one that was asked for has begun to arrive (track, layer)

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NewType
 
 if TYPE_CHECKING:
+    from sfu.base.ids import PayloadType
     from sfu.net.address import Path
 
 PeerId = NewType("PeerId", int)
@@ -39,9 +40,11 @@ class ControlDatagram:
 
 @dataclass(frozen=True, slots=True)
 class TrackStarted:
-    """The first authenticated packet of a track since it was added, or since it stalled."""
+    """The first authenticated packet of media since a track was added, or since it stalled."""
 
     track: TrackId
+    payload_type: PayloadType
+    """The publisher's number of the codec that it uses."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,7 @@ class Reconciler:
             owned, name = found
             match event:
                 case TrackStarted():
-                    self._track_started(owned, name)
+                    self._track_started(owned, name, event)
                 case TrackStalled():
                     log.info("track.ended", session=owned.session, track=name, silent_s=event.silent_s)
                     self._writes.write(owned.session, lambda record, name=name: end_track(record, name))
@@ -181,9 +181,12 @@ class Reconciler:
                         "track.keyframe_overdue", session=owned.session, track=name, waited_s=event.waited_s
                     )
 
-    def _track_started(self, owned: _Owned, name: TrackName) -> None:
+    def _track_started(self, owned: _Owned, name: TrackName, event: TrackStarted) -> None:
         log.info("track.started", session=owned.session, track=name)
-        self._writes.write(owned.session, lambda record: set_track_flowing(record, name, flowing=True))
+        self._writes.write(
+            owned.session,
+            lambda record: set_track_flowing(record, name, flowing=True, sending_pt=event.payload_type),
+        )
 
     # the record
 

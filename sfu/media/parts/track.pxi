@@ -271,12 +271,12 @@ cdef int rtp_in(Engine e, uint32_t peer, uint32_t slot_index, int64_t now_us) no
     s.clock_rate = t.clock_rate[p.rtp.pt]
     p.arrival_us = slot.arrival_us
     source_count(e, s, p)
-    if not t.started and event_push(e, EVENT_TRACK, handle_of(s.track, t.generation), 0) == 0:
-        t.started = True
-    t.last_us = slot.arrival_us
     if s.is_rtx:
         e.rtx_in += 1
-        return 0
+        return 0   # probes may come on it long before media does
+    if not t.started and event_push(e, EVENT_TRACK, handle_of(s.track, t.generation), p.rtp.pt) == 0:
+        t.started = True
+    t.last_us = slot.arrival_us
     p.keyframe = t.video and codec_keyframe(
         t.codec[p.rtp.pt], p.rtp.data + p.rtp.payload_at, p.rtp.payload_size, t.codec
     )

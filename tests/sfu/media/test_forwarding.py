@@ -240,10 +240,10 @@ def test_a_mid_binds_and_an_ssrc_line_is_only_a_hint(node: Node) -> None:
     two = node.media.add_track(publisher.peer, replace(VIDEO, mid=Mid("w")))
     publisher.send(video(1, mid="w"))
     node.read()
-    assert node.events == [TrackStarted(two)]
+    assert node.events == [TrackStarted(two, VP8)]
     publisher.send(video(2, mid=None), video(3, mid="v"))
     node.read()
-    assert node.events == [TrackStarted(two), TrackStarted(one)]
+    assert node.events == [TrackStarted(two, VP8), TrackStarted(one, VP8)]
 
 
 def test_an_ssrc_of_the_sdp_binds_where_no_mid_comes(node: Node) -> None:
@@ -253,7 +253,7 @@ def test_an_ssrc_of_the_sdp_binds_where_no_mid_comes(node: Node) -> None:
     track = node.media.add_track(publisher.peer, replace(plain, ssrcs=(Ssrc(0x11),)))
     publisher.send(video(1, mid=None))
     node.read()
-    assert node.events == [TrackStarted(track)]
+    assert node.events == [TrackStarted(track, VP8)]
 
 
 def test_a_payload_type_of_one_track_alone_binds_at_last(node: Node) -> None:
@@ -262,7 +262,7 @@ def test_a_payload_type_of_one_track_alone_binds_at_last(node: Node) -> None:
     track = node.media.add_track(publisher.peer, AUDIO)
     publisher.send(audio(1, mid=None))
     node.read()
-    assert node.events == [TrackStarted(track)]
+    assert node.events == [TrackStarted(track, OPUS)]
 
 
 def test_a_payload_type_of_two_tracks_binds_nothing(node: Node) -> None:
@@ -375,13 +375,13 @@ def test_a_silent_track_stalls_once_and_starts_again(node: Node) -> None:
     node.read()
     seen = node.media.last_packet_at(track)
     node.advance(29)
-    assert node.events == [TrackStarted(track)]
+    assert node.events == [TrackStarted(track, OPUS)]
     node.advance(60)
     assert [type(event) for event in node.events] == [TrackStarted, TrackStalled]
     assert node.media.last_packet_at(track) == seen
     publisher.send(audio(2))
     node.read()
-    assert node.events[-1] == TrackStarted(track)
+    assert node.events[-1] == TrackStarted(track, OPUS)
 
 
 def test_a_jump_of_the_publisher_is_closed_up(node: Node) -> None:
