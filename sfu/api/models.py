@@ -14,12 +14,22 @@ from pydantic.alias_generators import to_camel
 from sfu.base.ids import SessionId, TrackName
 from sfu.negotiation import requests
 from sfu.negotiation.record import Kind, Simulcast
+from sfu.negotiation.requests import TRACKS_PER_CALL
 
 Location = Literal["local", "remote"]
 
+# However many items a body has room for, no more are looked at than the setting could allow.
+MOST_ITEMS = int(TRACKS_PER_CALL.maximum or 0)
+
 
 class _Model(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, strict=True, extra="ignore")
+    """What is read has the API's names alone: a field must not have a second name that others don't know."""
+
+    model_config = ConfigDict(alias_generator=to_camel, strict=True, extra="ignore")
+
+
+class _Answer(_Model):
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class SessionDescription(_Model):
@@ -38,7 +48,7 @@ class SessionDescription(_Model):
         return None if description is None else cls(type=description.type, sdp=description.sdp)
 
 
-class ErrorResponse(_Model):
+class ErrorResponse(_Answer):
     """Why a request was refused."""
 
     error_code: str
@@ -67,10 +77,12 @@ class SimulcastOptions(_Model):
         return (
             None
             if simulcast is None
-            else cls(
-                preferred_rid=simulcast.preferred_rid,
-                priority_ordering=simulcast.priority_ordering,
-                rid_not_available=simulcast.rid_not_available,
+            else cls.model_validate(
+                {
+                    "preferredRid": simulcast.preferred_rid,
+                    "priorityOrdering": simulcast.priority_ordering,
+                    "ridNotAvailable": simulcast.rid_not_available,
+                }
             )
         )
 
@@ -102,7 +114,7 @@ class TrackObject(_Model):
         )
 
 
-class TrackResult(_Model):
+class TrackResult(_Answer):
     """What became of one track of the request; without an `errorCode` it succeeded."""
 
     location: Location | None = None
@@ -142,7 +154,7 @@ class NewSessionRequest(_Model):
     session_description: SessionDescription | None = None
 
 
-class NewSessionResponse(_Model):
+class NewSessionResponse(_Answer):
     """A new session, with the answer to the offer if there was one."""
 
     session_id: str
@@ -160,7 +172,7 @@ class TracksRequest(_Model):
     With a `sessionDescription` the client offers, without one the SFU does.
     """
 
-    tracks: list[TrackObject] | None = None
+    tracks: Annotated[list[TrackObject], Field(fail_fast=True, max_length=MOST_ITEMS)] | None = None
     session_description: SessionDescription | None = None
     auto_discover: bool | None = None
 
@@ -173,7 +185,7 @@ class TracksRequest(_Model):
         )
 
 
-class TracksResponse(_Model):
+class TracksResponse(_Answer):
     """The tracks in the order of the request.
 
     With `requiresImmediateRenegotiation` the `sessionDescription` is an offer: send its answer to
@@ -204,7 +216,7 @@ class RenegotiateRequest(_Model):
         return requests.Renegotiate(self.session_description.to_request())
 
 
-class RenegotiateResponse(_Model):
+class RenegotiateResponse(_Answer):
     """Empty, but for the answer to an offer and for the tracks that the client refused."""
 
     session_description: SessionDescription | None = None
@@ -228,7 +240,7 @@ class CloseTrackObject(_Model):
 class CloseTracksRequest(_Model):
     """The body of tracks/close: by force without SDP, otherwise with the client's offer."""
 
-    tracks: Annotated[list[CloseTrackObject], Field(min_length=1)]
+    tracks: Annotated[list[CloseTrackObject], Field(fail_fast=True, min_length=1, max_length=MOST_ITEMS)]
     force: bool = False
     session_description: SessionDescription | None = None
 
@@ -244,14 +256,14 @@ class CloseTracksRequest(_Model):
 class UpdateTracksRequest(_Model):
     """The body of tracks/update: another source, or another layer, for what is received on a mid."""
 
-    tracks: Annotated[list[TrackObject], Field(min_length=1)]
+    tracks: Annotated[list[TrackObject], Field(fail_fast=True, min_length=1, max_length=MOST_ITEMS)]
 
     def to_request(self) -> requests.UpdateTracks:
         """As the negotiation takes it."""
         return requests.UpdateTracks(tuple(track.to_request() for track in self.tracks))
 
 
-class DataChannelState(_Model):
+class DataChannelState(_Answer):
     """A data channel that a session holds."""
 
     location: Location
@@ -261,7 +273,7 @@ class DataChannelState(_Model):
     status: Literal["active", "inactive", "initializing"]
 
 
-class GetSessionStateResponse(_Model):
+class GetSessionStateResponse(_Answer):
     """What a session publishes and pulls; no SDP, no history."""
 
     tracks: list[TrackResult]
@@ -273,11 +285,11 @@ class GetSessionStateResponse(_Model):
         return cls(tracks=[TrackResult.of(item) for item in view.tracks], data_channels=[])
 
 
-class DeleteSessionResponse(_Model):
+class DeleteSessionResponse(_Answer):
     """Empty: the session is gone."""
 
 
-class HealthResponse(_Model):
+class HealthResponse(_Answer):
     """The state of this node."""
 
     status: Literal["ok", "ready"]

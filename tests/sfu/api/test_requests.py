@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -227,6 +228,22 @@ async def test_api_1_0_what_has_the_wrong_value_is_406(serve: Serve, body: dict[
         response = await api.post(f"{URL}/tracks/new", json=body)
         assert error_of(response) == (406, "invalid_params")
         assert response.json()["errorDescription"].startswith(text)
+        assert service.asked == []
+
+
+@pytest.mark.parametrize("item", ["1", "{}", '{"mid": 1}', '{"mid": "0", "location": "?"}'])
+@pytest.mark.parametrize(("method", "path"), [("POST", "tracks/new"), ("PUT", "tracks/close")])
+async def test_a_body_full_of_items_is_refused_after_a_few(
+    serve: Serve, method: str, path: str, item: str
+) -> None:
+    bounds = ApiLimits(body_bytes=1 << 20)
+    content = '{"force": true, "tracks": [' + ",".join([item] * ((1 << 20) // (len(item) + 1) - 40)) + "]}"
+    async with serve(NO_TRACKS, bounds=bounds) as (api, service):
+        began_at = time.process_time()
+        response = await api.request(method, f"{URL}/{path}", content=content)
+        assert response.status_code in (400, 406)
+        assert len(response.content) < 1000
+        assert time.process_time() - began_at < 1  # looking at every item took 2 s and more
         assert service.asked == []
 
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client import REGISTRY
+from starlette.responses import PlainTextResponse
 
+from sfu.api.app import beside_pages
 from sfu.base.ids import SessionId, TrackName
 from sfu.negotiation.errors import TRACK_EMPTY, ItemError
 from sfu.negotiation.record import Simulcast
@@ -18,9 +20,12 @@ from sfu.negotiation.requests import (
     TrackItem,
     TracksResponse,
 )
+from tests.sfu.api.asgi import client
 from tests.sfu.api.conftest import APP
 
 if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
     from tests.sfu.api.conftest import Serve
 
 SESSION = SessionId("0123456789abcdef" * 2)
@@ -191,3 +196,17 @@ async def test_the_openapi_document_names_every_operation_and_its_errors(serve: 
     assert tracks_new["security"] == [{"secret": []}]
     assert {"200", "400", "401", "404", "406", "410", "413", "425", "429"} <= set(tracks_new["responses"])
     assert "422" not in tracks_new["responses"]
+
+
+async def test_pages_stand_beside_the_api() -> None:
+    async def pages(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(f"page {scope['path']}")(scope, receive, send)
+
+    async def api(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("api")(scope, receive, send)
+
+    async with client(beside_pages(api, pages)) as site:
+        for path in ("/v1/apps/a/sessions/new", "/apps/a/sessions/new", "/healthz", "/openapi.json", "/v1"):
+            assert (await site.get(path)).text == "api"
+        for path in ("/", "/static/x.js", "/api/v1", "/v10"):
+            assert (await site.get(path)).text == f"page {path}"
