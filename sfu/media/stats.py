@@ -1,0 +1,119 @@
+"""The packet path's counters of one peer, track or subscription, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sfu.base.ids import Rid, Ssrc
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStats:
+    """What arrived on one SSRC of a track."""
+
+    rid: Rid | None
+    ssrc: Ssrc
+    packets: int
+    bytes: int
+    lost: int
+    jitter_s: float
+    keyframes: int
+    rtx_packets: int
+    bitrate_bps: int
+    last_packet_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrackStats:
+    """A track as it arrives."""
+
+    layers: tuple[LayerStats, ...]
+    plis_sent: int
+    last_packet_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EgressStats:
+    """A subscription as it leaves, and what its receiver reports."""
+
+    packets: int
+    bytes: int
+    lost: int
+    fraction_lost: float
+    jitter_s: float
+    rtt_s: float | None
+    nacks: int
+    plis: int
+    held: bool
+    flowing: bool
+    """Whether packets of its present source are passed on: not held, not waiting for a keyframe."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStats:
+    """A peer's transport as the packet path sees it."""
+
+    packets_in: int
+    bytes_in: int
+    packets_out: int
+    bytes_out: int
+    refused: int
+    """Packets that failed authentication or replay protection."""
+    rtt_s: float | None
+
+
+def track_stats(
+    layers: Sequence[Mapping[str, int]], rids: Sequence[Rid], last_us: int, requests: int
+) -> TrackStats:
+    """From the engine's numbers of each layer; `rids` are the track's."""
+    return TrackStats(
+        layers=tuple(
+            LayerStats(
+                rid=rids[layer["layer"]] if rids else None,
+                ssrc=Ssrc(layer["ssrc"]),
+                packets=layer["packets"],
+                bytes=layer["bytes"],
+                lost=layer["lost"],
+                jitter_s=layer["jitter_us"] / 1e6,
+                keyframes=layer["keyframes"],
+                rtx_packets=layer["rtx_packets"],
+                bitrate_bps=layer["bitrate_bps"],
+                last_packet_at=layer["last_us"] / 1e6,
+            )
+            for layer in layers
+        ),
+        plis_sent=requests,
+        last_packet_at=last_us / 1e6 or None,
+    )
+
+
+def egress_stats(numbers: Mapping[str, int]) -> EgressStats:
+    """From the engine's numbers of a subscription."""
+    return EgressStats(
+        packets=numbers["packets"],
+        bytes=numbers["bytes"],
+        lost=numbers["lost"],
+        fraction_lost=numbers["fraction_lost"] / 256,
+        jitter_s=numbers["jitter_us"] / 1e6,
+        rtt_s=numbers["rtt_us"] / 1e6 or None,
+        nacks=numbers["nacks"],
+        plis=numbers["plis"],
+        held=bool(numbers["held"]),
+        flowing=bool(numbers["flowing"]),
+    )
+
+
+def peer_stats(numbers: Mapping[str, int]) -> PeerStats:
+    """From the engine's numbers of a peer."""
+    return PeerStats(
+        packets_in=numbers["packets_in"],
+        bytes_in=numbers["bytes_in"],
+        packets_out=numbers["packets_out"],
+        bytes_out=numbers["bytes_out"],
+        refused=numbers["refused"],
+        rtt_s=numbers["rtt_us"] / 1e6 or None,
+    )
