@@ -14,7 +14,7 @@ import httpx
 import uvicorn
 
 from meeting.app import create_app as create_demo
-from meeting.proxy import DEMO, DEMO_BODY_BYTES, DEMO_UNDER_WAY, ProxyLimits
+from meeting.proxy import DEMO, DEMO_BODY_BYTES, DEMO_SESSIONS_PER_MINUTE, DEMO_UNDER_WAY, ProxyLimits
 from sfu import __version__
 from sfu.api.admin import create_admin_app, open_admin_socket
 from sfu.api.app import ApiLimits, beside_pages, create_app
@@ -166,7 +166,11 @@ class Server:
         self.node.directory.give(demo.app)
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app=api), base_url="http://orchard")
         self._stack.push_async_callback(client.aclose)
-        limits = ProxyLimits(body_bytes=self._config[DEMO_BODY_BYTES], under_way=self._config[DEMO_UNDER_WAY])
+        limits = ProxyLimits(
+            body_bytes=self._config[DEMO_BODY_BYTES],
+            under_way=self._config[DEMO_UNDER_WAY],
+            sessions_per_minute=self._config[DEMO_SESSIONS_PER_MINUTE],
+        )
         return beside_pages(api, create_demo(client, demo.app.id, demo.secret, limits=limits))
 
     async def _serve_site(self, site: ASGIApp, hosts: list[str]) -> None:

@@ -16,6 +16,7 @@ import asyncio
 import hmac
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -40,6 +41,13 @@ DEMO_BODY_BYTES = Setting(
 DEMO_UNDER_WAY = Setting(
     "demo.under_way", int, 256, minimum=1, help="Requests of demo pages under way at one time; more get 503"
 )
+DEMO_SESSIONS_PER_MINUTE = Setting(
+    "demo.sessions_per_minute",
+    int,
+    300,
+    minimum=1,
+    help="Sessions that demo pages may make in a minute, all together; more are answered 429",
+)
 
 _COOKIE = "meeting_session"
 _COOKIE_LIFE_S = 86_400  # chosen: longer than a call, shorter than a browser's memory
@@ -60,6 +68,10 @@ class ProxyLimits:
     """The largest request body that is passed on."""
     under_way: int = DEMO_UNDER_WAY.default
     """Requests passed on at one time; more are refused with 503."""
+    sessions_per_minute: int = DEMO_SESSIONS_PER_MINUTE.default
+    """New sessions of all pages: anyone may load the page, and a node has room for so many."""
+    body_s: float = 10.0
+    """Time in which a request's body must arrive."""
     answer_s: float = 30.0
     """How long the API may take; a pull waits up to 8 s for its publisher's media."""
 
@@ -90,6 +102,8 @@ class SessionProxy:
         self._cookie_key = hmac.digest(secret.encode(), b"orchard meeting session cookie", "sha256")
         self._limits = limits
         self._under_way = 0
+        self._sessions_left = float(limits.sessions_per_minute)
+        self._counted_at = time.monotonic()
 
     def routes(self) -> list[Route]:
         """The routes below the mount point, with the paths that the API itself has."""
@@ -109,6 +123,7 @@ class SessionProxy:
     async def _new_session(self, request: Request) -> Response:
         try:
             _check_same_origin(request)
+            self._count_session(time.monotonic())
             answer = await self._pass_on("POST", "/new", b"")
         except _Refusal as refusal:
             return refusal.response()
@@ -125,6 +140,16 @@ class SessionProxy:
                 samesite="strict",
             )
         return response
+
+    def _count_session(self, now: float) -> None:
+        """Let one more be made, unless a minute's worth was made of late. Raises _Refusal."""
+        per_minute = self._limits.sessions_per_minute
+        came = (now - self._counted_at) / 60 * per_minute
+        self._sessions_left = min(per_minute, self._sessions_left + came)
+        self._counted_at = now
+        if self._sessions_left < 1:
+            raise _Refusal(429, "rate_limited", "Too many sessions were made. Try again in a minute.")
+        self._sessions_left -= 1
 
     async def _operate(self, request: Request) -> Response:
         try:
@@ -156,12 +181,15 @@ class SessionProxy:
         chunks: list[bytes] = []
         size = 0
         try:
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > self._limits.body_bytes:
-                    limit = self._limits.body_bytes
-                    raise _Refusal(413, "payload_too_large", f"At most {limit} bytes are passed on.")
-                chunks.append(chunk)
+            async with asyncio.timeout(self._limits.body_s):
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if size > self._limits.body_bytes:
+                        limit = self._limits.body_bytes
+                        raise _Refusal(413, "payload_too_large", f"At most {limit} bytes are passed on.")
+                    chunks.append(chunk)
+        except TimeoutError as error:
+            raise _Refusal(408, "request_timeout", "The body did not arrive in time.") from error
         except ClientDisconnect as error:
             raise _Refusal(400, "decoding_error", "The request ended before its body did.") from error
         return b"".join(chunks)
@@ -198,16 +226,18 @@ def _checked_body(body: bytes, session_id: str) -> bytes:
     """The JSON to pass on. Raises _Refusal for what is no JSON object and for pulls from others' sessions."""
     try:
         parsed: Any = json.loads(body)
+        written = json.dumps(parsed).encode()
     except (ValueError, RecursionError) as error:
         raise _Refusal(400, "decoding_error", "The request could not be decoded.") from error
     if not isinstance(parsed, dict):
         raise _Refusal(400, "decoding_error", "The request is not a JSON object.")
     tracks: Any = cast("dict[str, Any]", parsed).get("tracks")
     for item in cast("list[Any]", tracks) if isinstance(tracks, list) else []:
-        named: Any = cast("dict[str, Any]", item).get("sessionId") if isinstance(item, dict) else None
-        if named is not None and named != session_id:
-            raise _Refusal(403, "unauthorized", "The demo page pulls tracks of its own session only.")
-    return json.dumps(parsed).encode()
+        for name, named in cast("dict[str, Any]", item).items() if isinstance(item, dict) else ():
+            # In whatever spelling: an API that takes more than one must not open a way round.
+            if name.replace("_", "").lower() == "sessionid" and named not in (None, session_id):
+                raise _Refusal(403, "unauthorized", "The demo page pulls tracks of its own session only.")
+    return written
 
 
 def _session_id_of(answer: httpx.Response) -> str | None:
