@@ -39,6 +39,9 @@ CALLS_PER_SECOND = Setting(
 )
 
 
+_FULL_S = 1.0  # an empty bucket of `per_second` tokens is full after this, whatever the rate
+
+
 class _Bucket(NamedTuple):
     tokens: float
     filled_at: float
@@ -47,8 +50,9 @@ class _Bucket(NamedTuple):
 class CallRate:
     """Lets `per_second` calls through for each key, and as many at once after a pause.
 
-    `capacity` bounds the table: the key that called longest ago is forgotten, which can only make its
-    next call succeed.
+    A key is forgotten a second after its last call, when its bucket is full again and tells nothing.
+    `capacity` bounds the table before that: the key that called longest ago is forgotten, which can only
+    make its next call succeed.
     """
 
     def __init__(self, per_second: int, *, capacity: int = 100_000) -> None:
@@ -68,6 +72,13 @@ class CallRate:
         allowed = tokens >= 1.0
         self._buckets[key] = _Bucket(tokens - 1.0 if allowed else tokens, now)
         self._buckets.move_to_end(key)
-        if len(self._buckets) > self._capacity:
-            self._buckets.popitem(last=False)
+        self._forget(now)
         return allowed
+
+    def _forget(self, now: float) -> None:
+        """Drop from the end where the oldest calls are; each key is dropped once for each time it came."""
+        while self._buckets:
+            oldest = next(iter(self._buckets))
+            if len(self._buckets) <= self._capacity and now - self._buckets[oldest].filled_at < _FULL_S:
+                return
+            del self._buckets[oldest]

@@ -40,3 +40,12 @@ def test_the_table_forgets_who_called_longest_ago() -> None:
     assert len(rate) == 2
     assert rate.allow("b", 0.1)  # forgotten, so as new
     assert not rate.allow("c", 0.1)
+
+
+def test_sessions_that_call_no_more_leave_nothing_behind() -> None:
+    rate = CallRate(50)
+    for number in range(1000):
+        rate.allow(f"session {number}", number * 0.01)
+    assert len(rate) <= 101
+    rate.allow("last", 3600.0)
+    assert len(rate) == 1
