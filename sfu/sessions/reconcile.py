@@ -206,23 +206,18 @@ class Reconciler:
         self._match_pulled(owned, record)
 
     def _match_published(self, owned: _Owned, record: SessionRecord) -> None:
-        wanted = {track.mid: track for track in record.publications if track.state == "open"}
-        for mid in [
-            mid for mid, held in owned.published.items() if not _is_named(wanted.get(mid), held.name)
-        ]:
-            self._unpublish(owned, mid)
-        for mid, publication in wanted.items():
-            mline = record.mline(mid)
-            if mline is None or not mline.receives:
-                continue
-            ingress = ingress_of(mline)
+        wanted = {mline.mid: (track.name, ingress_of(mline)) for track, mline in record.incoming()}
+        for mid, held in list(owned.published.items()):
+            if mid not in wanted or wanted[mid][0] != held.name:
+                self._unpublish(owned, mid)
+        for mid, (name, ingress) in wanted.items():
             held = owned.published.get(mid)
             if held is None:
-                self._publish(owned, publication.name, ingress)
+                self._publish(owned, name, ingress)
             elif held.ingress != ingress:
                 self._media.update_track(held.track, ingress)
                 held.ingress = ingress
-                self._refresh_pulls(record, publication.name)
+                self._refresh_pulls(record, name)
 
     def _publish(self, owned: _Owned, name: TrackName, ingress: IngressTrack) -> None:
         track = self._media.add_track(owned.peer, ingress)
@@ -255,7 +250,7 @@ class Reconciler:
             self._writes.write(subscriber, lambda other: refresh_sources(other, {key: published}))
 
     def _match_pulled(self, owned: _Owned, record: SessionRecord) -> None:
-        wanted = {pull.mid: pull for pull in record.subscriptions if pull.state == "open"}
+        wanted = {pull.mid: pull for pull, _ in record.outgoing()}
         for mid in [mid for mid, held in owned.pulled.items() if not _is_same_stream(wanted.get(mid), held)]:
             self._stop_pull(owned, mid)
         for mid, subscription in wanted.items():
@@ -306,10 +301,6 @@ class Reconciler:
         pulls.discard((session, mid))
         if not pulls:
             del self._pulls[key]
-
-
-def _is_named(publication: object, name: TrackName) -> bool:
-    return publication is not None and getattr(publication, "name", None) == name
 
 
 def _is_same_stream(wanted: Subscription | None, held: _Pulled) -> bool:
