@@ -11,6 +11,7 @@ publisher's track, outlive it, and find it again.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
     TrackKey = tuple[SessionId, TrackName]
 
+ANSWER_WAIT_S = 0.2  # chosen: within it most clients have applied an answer that we gave over HTTP
+
 log = get_logger("sessions")
 
 _owned = Gauge("orchard_sessions_owned", "Sessions whose media this node holds")
@@ -72,12 +75,16 @@ class _Published:
 
 @dataclass(slots=True)
 class _Pulled:
-    """A subscription in the packet path, as `described` there; `track` is what feeds it now."""
+    """A subscription in the packet path, as `described` there; `track` is what feeds it now.
+
+    `starting` is the timer that lets it go, None once it may.
+    """
 
     egress: EgressId
     described: Egress
     subscription: Subscription
     track: TrackId | None
+    starting: asyncio.TimerHandle | None = None
 
 
 @dataclass(slots=True)
@@ -146,7 +153,8 @@ class Reconciler:
         self._media.set_keys(owned.peer, keys)
         owned.connected = True
         for pull in owned.pulled.values():
-            self._media.start_egress(pull.egress)
+            if pull.starting is None:
+                self._media.start_egress(pull.egress)
         self.transport_state(session, "connected")
 
     def transport_state(self, session: SessionId, state: TransportState) -> None:
@@ -201,9 +209,9 @@ class Reconciler:
         self._match(owned, record)
 
     def _match(self, owned: _Owned, record: SessionRecord) -> None:
-        owned.record = record
+        before, owned.record = owned.record, record
         self._match_published(owned, record)
-        self._match_pulled(owned, record)
+        self._match_pulled(owned, before)
 
     def _match_published(self, owned: _Owned, record: SessionRecord) -> None:
         wanted = {mline.mid: (track.name, ingress_of(mline)) for track, mline in record.incoming()}
@@ -249,7 +257,8 @@ class Reconciler:
         for subscriber in {subscriber for subscriber, _ in self._pulls.get(key, ())}:
             self._writes.write(subscriber, lambda other: refresh_sources(other, {key: published}))
 
-    def _match_pulled(self, owned: _Owned, record: SessionRecord) -> None:
+    def _match_pulled(self, owned: _Owned, before: SessionRecord) -> None:
+        record = owned.record
         wanted = {pull.mid: pull for pull, _ in record.outgoing()}
         for mid in [mid for mid, held in owned.pulled.items() if not _is_same_stream(wanted.get(mid), held)]:
             self._stop_pull(owned, mid)
@@ -257,7 +266,7 @@ class Reconciler:
             described = egress_of(subscription, record)
             held = owned.pulled.get(mid)
             if held is None:
-                self._pull(owned, subscription, described)
+                self._pull(owned, subscription, described, before)
                 continue
             if held.described != described:
                 self._media.update_egress(held.egress, described)
@@ -265,17 +274,31 @@ class Reconciler:
             if held.subscription != subscription:
                 self._repull(owned, held, subscription)
 
-    def _pull(self, owned: _Owned, subscription: Subscription, described: Egress) -> None:
+    def _pull(
+        self, owned: _Owned, subscription: Subscription, described: Egress, before: SessionRecord
+    ) -> None:
         key = (subscription.publisher, subscription.track)
         track = self._sources.get(key)
         egress = self._media.add_egress(
             owned.peer, described, track, None if track is None else routes_of(subscription)
         )
-        owned.pulled[subscription.mid] = _Pulled(egress, described, subscription, track)
+        pulled = owned.pulled[subscription.mid] = _Pulled(egress, described, subscription, track)
         self._pulls.setdefault(key, set()).add((owned.session, subscription.mid))
-        if owned.connected:
-            self._media.start_egress(egress)
         _pulls.inc()
+        if not owned.connected:
+            return  # `connected` starts it
+        earlier = before.mline(subscription.mid)
+        if earlier is None or not earlier.sends:
+            # The client offered and has our answer on its way. What comes before it is applied has an
+            # SSRC that nothing announced, which Firefox never forgives.
+            loop = asyncio.get_running_loop()
+            pulled.starting = loop.call_later(ANSWER_WAIT_S, self._start_pull, pulled)
+        else:
+            self._media.start_egress(egress)
+
+    def _start_pull(self, pulled: _Pulled) -> None:
+        pulled.starting = None
+        self._media.start_egress(pulled.egress)
 
     def _repull(self, owned: _Owned, held: _Pulled, subscription: Subscription) -> None:
         before, held.subscription = held.subscription, subscription
@@ -292,6 +315,8 @@ class Reconciler:
 
     def _stop_pull(self, owned: _Owned, mid: Mid) -> None:
         held = owned.pulled.pop(mid)
+        if held.starting is not None:
+            held.starting.cancel()
         self._forget_pull((held.subscription.publisher, held.subscription.track), owned.session, mid)
         self._media.remove_egress(held.egress)
         _pulls.dec()
