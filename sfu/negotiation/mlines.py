@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sfu.base.ids import PayloadType
+from sfu.base.ids import Mid, PayloadType
 from sfu.negotiation import capabilities
 from sfu.negotiation.errors import ItemError
 from sfu.negotiation.numbers import Numbers
@@ -25,6 +25,11 @@ class Route:
     extension_map: Mapping[int, int]
     mid_extension_id: int | None
     clock_rate: int
+
+
+def leader(mlines: Iterable[MLine]) -> Mid | None:
+    """The mid that leads the BUNDLE group: browsers tie their transport to it."""
+    return next((mline.mid for mline in mlines if not mline.rejected), None)
 
 
 def acceptable_codecs(codecs: Sequence[Codec], numbers: Numbers[PayloadType]) -> tuple[Codec, ...]:

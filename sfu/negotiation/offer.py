@@ -55,7 +55,7 @@ def take_offer(draft: Draft, description: SessionDescription) -> TakenOffer:
             f"The offer has {len(offer.media)} media sections, the session has {len(draft.mlines)} already"
         )
     bundled = transport.bundled(offer)
-    alone = all(mline.rejected for mline in draft.mlines)
+    leader = mlines.leader(draft.mlines)
     fresh: set[Mid] = set()
     before: dict[Mid, tuple[Codec, ...]] = {}
     carried: list[Media] = []
@@ -72,7 +72,7 @@ def take_offer(draft: Draft, description: SessionDescription) -> TakenOffer:
         else:
             carried.append(media)
     draft.base = dataclasses.replace(
-        transport.take_offer(draft.base, offer, carried, alone=alone),
+        transport.take_offer(draft.base, offer, carried, leaders=(leader, mlines.leader(draft.mlines))),
         mixed_extensions=offer.mixed_extensions,
         refused_codecs=_still_refused(draft.base.refused_codecs, carried),
         max_message_size=next(

@@ -16,7 +16,7 @@ from sfu.negotiation.errors import ItemError
 from sfu.negotiation.record import Codec, Extension, Kind, MLine, PendingOffer, SessionRecord
 from sfu.negotiation.render import render
 from sfu.negotiation.requests import PublishedTrack, SessionDescription, TrackRequest
-from sfu.negotiation.transport import restarted
+from sfu.negotiation.transport import dissociated, restarted
 
 
 class Proposal:
@@ -26,7 +26,11 @@ class Proposal:
         self._draft = draft
         # chosen before this offer empties others: a section must have been inactive for one negotiation
         self._vacant = [mline for mline in draft.mlines if self._is_vacant(mline)]
-        self._alone = all(mline.rejected for mline in draft.mlines)  # then browsers have no transport left
+        leader = mlines.leader(draft.mlines)
+        self._alone = leader is None  # then browsers have no transport left
+        # Chromium refuses a new section before the one that leads the BUNDLE group, or makes a new transport
+        # for all of them
+        self._lead = 0 if leader is None else draft.places[leader]
         self._agreed = draft.payload_types.agreed()
         self._changed: list[MLine] = []
 
@@ -113,13 +117,17 @@ class Proposal:
         )
         record = draft.record()
         if self._alone and record.client is not None:
-            record = restarted(record, afresh=True)
+            record = dissociated(restarted(record))
         return render(dataclasses.replace(record, pending=pending), "offer", draft.context)
 
     def _place(self, mline: MLine) -> MLine:
         draft = self._draft
         vacant = [
-            old for old in self._vacant if old.kind == mline.kind and (old.rejected or _fits(old, mline))
+            old
+            for old in self._vacant
+            if old.kind == mline.kind
+            and (old.rejected or _fits(old, mline))
+            and draft.places[old.mid] >= self._lead
         ]
         # a refused place first: what comes there is new to the client in every way
         chosen = min(vacant, key=lambda old: not old.rejected, default=None)

@@ -6,10 +6,10 @@ Every SDP is whole (ICE credentials, fingerprint, all candidates), as clients ta
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 
-from sfu.base.ids import Mid, ice_pwd, ice_ufrag
+from sfu.base.ids import ice_pwd, ice_ufrag
 from sfu.negotiation.record import MLine, SessionRecord
 from sfu.negotiation.requests import Context, SessionDescription
 from sfu.net.address import Address
@@ -35,29 +35,18 @@ def render(
         ("ice-pwd", ice_pwd(context.cluster_secret, ufrag)),
     )
     media: list[Section] = []
-    mids = _bundle_mids(record)
+    candidates = _candidates(context.candidates)
     for mline in record.mlines:
         if mline.rejected:
             media.append(_rejected(mline))
         else:
-            # one transport: the section that leads its group speaks for all (RFC 9143 7.1.2)
-            candidates = _candidates(context.candidates) if mline.mid == mids[0] else ()
             media.append(_section(mline, (*common, *candidates)))
-    sdp = Sdp(_session(record, kind, mids if bundle else []), tuple(media))
+            candidates = ()  # one transport: its first section speaks for all (RFC 9143 7.1.2)
+    sdp = Sdp(_session(record, kind, bundle=bundle), tuple(media))
     return record, SessionDescription(kind, sdp.render())
 
 
-def _bundle_mids(record: SessionRecord) -> list[Mid]:
-    """The BUNDLE group: what is negotiated already, then what is offered for the first time.
-
-    Chromium makes a new transport for a new section that leads the group, and answers with new ICE
-    credentials: a slot that is used again may come first in the SDP but not in the group.
-    """
-    living = [mline for mline in record.mlines if not mline.rejected]
-    return [mline.mid for mline in sorted(living, key=lambda mline: mline.offered)]
-
-
-def _session(record: SessionRecord, kind: Literal["offer", "answer"], mids: Sequence[Mid]) -> Section:
+def _session(record: SessionRecord, kind: Literal["offer", "answer"], *, bundle: bool) -> Section:
     attributes: list[tuple[str, str]] = [
         ("msid-semantic", "WMS *"),
         ("fingerprint", str(record.fingerprint)),
@@ -65,7 +54,8 @@ def _session(record: SessionRecord, kind: Literal["offer", "answer"], mids: Sequ
     ]
     if kind == "offer" or record.mixed_extensions:
         attributes.append(("extmap-allow-mixed", ""))
-    if mids:
+    mids = [mline.mid for mline in record.mlines if not mline.rejected]
+    if mids and bundle:
         attributes.append(("group", f"BUNDLE {' '.join(mids)}"))
     # a second's resolution is enough of a version as long as it never goes back: count up from creation
     version = int(record.created_at) + record.origin_version

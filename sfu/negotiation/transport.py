@@ -25,21 +25,32 @@ def bundled(description: Description) -> frozenset[Mid]:
 
 
 def take_offer(
-    record: SessionRecord, description: Description, carried: list[Media], *, alone: bool
+    record: SessionRecord,
+    description: Description,
+    carried: list[Media],
+    *,
+    leaders: tuple[Mid | None, Mid | None],
 ) -> SessionRecord:
     """The record with what a client's offer says of its transport; new credentials restart ICE.
 
-    `alone`: no m-line was alive before this offer, so that browsers had dropped their transport. The one
-    that they make now may have the same credentials (Firefox) or others (Chromium).
+    `leaders` are the sections that led the BUNDLE group before and lead it now. Chromium and Firefox tie
+    their transport to the leading section: with another they make another, with new sockets and a new
+    DTLS association. Its ICE credentials may be the same; ours then stay too, as Firefox wants it, unless
+    no section was alive before.
     """
     if not carried:
         return record
     client = _client(description, carried)
-    if record.client is not None and (alone or _credentials(record.client) != _credentials(client)):
+    if record.client is not None:
+        before, now = leaders
+        restarts = before is None or _credentials(record.client) != _credentials(client)
         changed = record.client.fingerprints != client.fingerprints
-        record = restarted(record, afresh=alone or changed)
-    elif record.client is not None and record.client.fingerprints != client.fingerprints:
-        raise invalid_sdp("a=fingerprint changed without an ICE restart")
+        if changed and not restarts:
+            raise invalid_sdp("a=fingerprint changed without an ICE restart")
+        if restarts:
+            record = restarted(record)
+        if changed or before != now:
+            record = dissociated(record)
     setup = _setup(carried)
     if setup not in ("", "actpass", "active", "passive"):
         raise invalid_sdp(f"a=setup:{setup[:20]} is not actpass, active or passive")
@@ -47,11 +58,13 @@ def take_offer(
     return dataclasses.replace(record, client=client, dtls_role=_fixed(record, role, setup))
 
 
-def restarted(record: SessionRecord, *, afresh: bool) -> SessionRecord:
-    """The record with new ICE credentials of ours; `afresh`: the DTLS association is over too."""
-    record = dataclasses.replace(record, generation=(record.generation + 1) % GENERATIONS)
-    if not afresh:
-        return record
+def restarted(record: SessionRecord) -> SessionRecord:
+    """The record with new ICE credentials of ours."""
+    return dataclasses.replace(record, generation=(record.generation + 1) % GENERATIONS)
+
+
+def dissociated(record: SessionRecord) -> SessionRecord:
+    """The record of a session whose DTLS association is over: the client begins another."""
     return dataclasses.replace(record, association=record.association + 1, client=None, dtls_role=None)
 
 

@@ -187,6 +187,40 @@ def test_a_pull_after_the_last_section_closed_begins_a_new_transport(flavour: Fl
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
+def test_closing_the_section_that_leads_the_group_begins_a_new_transport(flavour: Flavour) -> None:
+    """Browsers tie their transport to it: they make another, here with the same credentials of theirs."""
+    world = World()
+    call = Call(world, flavour)
+    first, second, third = call.push("audio"), call.push("video"), call.push("audio")
+    call.close(third)
+    record = world.records[call.session]
+    assert (record.generation, record.association) == (0, 0)
+    call.close(first)
+    record = world.records[call.session]
+    assert (record.generation, record.association) == (0, 1)
+    assert record.dtls_role == "server"
+    call.close(second)
+    assert world.records[call.session].association == 1
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_our_offers_put_no_new_section_before_the_one_that_leads_the_group(flavour: Flavour) -> None:
+    """Chromium 156 refuses it, or makes a new transport for all sections."""
+    world = World()
+    call, room = Call(world, flavour), publisher(world, "chromium-156")
+    first, second, third = call.push("audio"), call.push("video"), call.push("audio")
+    call.close(first, third)
+    before = [mline.mid for mline in world.records[call.session].mlines if not mline.rejected]
+    assert before == [second]
+    call.pull((room, "mic"))
+    call.pull((room, "mic"))
+    record = world.records[call.session]
+    assert [mline.rejected for mline in record.mlines] == [True, False, False, False]
+    assert record.mlines[1].mid == second
+    assert record.association == 1
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
 def test_closing_the_last_section_leaves_no_group_and_the_next_push_works(flavour: Flavour) -> None:
     """api.md 1.5: elsewhere the session expires."""
     world = World()
