@@ -291,18 +291,24 @@ class MediaControl:
         self._tick_at = self._tick_at or self._now
 
     @_translated
-    def allow_path(self, peer: PeerId, path: Path) -> None:
+    def allow_path(self, peer: PeerId, path: Path) -> bool:
         """Take DTLS and media from `path` as this peer's; the path moves if it was another's.
 
-        The first path of a peer is selected. At most `paths_per_peer`: the oldest that is not
-        selected goes.
+        False, and nothing has changed, if that other one sent an authenticated packet on it in the
+        last 2 s. The first path of a peer is selected. At most `paths_per_peer`: the oldest that is
+        not selected goes.
         """
-        self._engine.allow_path(peer, path)
+        return self._engine.allow_path(peer, path, _us(self._now))
 
     @_translated
-    def select_path(self, peer: PeerId, path: Path) -> None:
-        """Send media on `path`, which is allowed if it was not."""
-        self._engine.select_path(peer, path)
+    def take_path(self, peer: PeerId, path: Path) -> None:
+        """As `allow_path`, whoever is heard there: the peer has proved that it is at the far end."""
+        self._engine.take_path(peer, path)
+
+    @_translated
+    def select_path(self, peer: PeerId, path: Path) -> bool:
+        """Send media on `path`, which is allowed if it was not; False as of `allow_path`."""
+        return self._engine.select_path(peer, path, _us(self._now))
 
     def forget_path(self, path: Path) -> None:
         """Take nothing more from `path`, allowed or expected. Safe for unknown paths."""

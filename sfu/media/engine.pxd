@@ -103,6 +103,7 @@ cdef enum:
     RTCP_ROOM = 1200             # bytes of a compound that we write, before SRTCP
     EVENTS_MAX = 65536
     EXPECTED_US = 30_000_000     # how long DTLS from an expected path is handed up
+    HELD_US = 2_000_000          # a path on which its peer was heard in this time is not another's
     REPORT_US = 1_000_000        # between receiver and sender reports
     FEEDBACK_US = 50_000         # between transport-wide feedbacks
     FLOWING_US = 2_000_000       # a subscription whose last packet is older needs no sender report
@@ -151,6 +152,7 @@ cdef struct Path:
     uint32_t peer                # NONE: expected only, until `until_us`
     uint32_t next                # next path of the same peer, or next free
     int64_t until_us
+    int64_t heard_us             # when an authenticated packet of its peer last came on it; 0: never
     uint64_t hash                # key in the table of paths
 
 

@@ -278,7 +278,13 @@ cdef class Engine:
         if self.paths[i].peer == NONE:
             self.paths[i].until_us = now_us + EXPECTED_US
 
-    def allow_path(self, uint64_t peer, bytes path not None):
+    def allow_path(self, uint64_t peer, bytes path not None, int64_t now_us):
+        if path_is_held(self, self.peer_of(peer), path_key(path), now_us):
+            return False
+        self.take_path(peer, path)
+        return True
+
+    def take_path(self, uint64_t peer, bytes path not None):
         cdef uint32_t i = self.peer_of(peer)
         if path_allow(self, i, path_key(path)) == NONE:
             raise TableFull(f"{self.paths_max} paths")
@@ -290,12 +296,16 @@ cdef class Engine:
         path_remove(self, i)
         return True
 
-    def select_path(self, uint64_t peer, bytes path not None):
+    def select_path(self, uint64_t peer, bytes path not None, int64_t now_us):
         cdef uint32_t i = self.peer_of(peer)
-        cdef uint32_t found = path_allow(self, i, path_key(path))
+        cdef uint32_t found
+        if path_is_held(self, i, path_key(path), now_us):
+            return False
+        found = path_allow(self, i, path_key(path))
         if found == NONE:
             raise TableFull(f"{self.paths_max} paths")
         path_select(self, i, found)
+        return True
 
     def set_extensions(
         self, uint64_t peer, uint8_t mid, uint8_t rid, uint8_t repaired_rid, uint8_t transport_cc, bint feedback

@@ -22,7 +22,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from sfu.base.log import get_logger
 from sfu.base.settings import Setting
 from sfu.directory.interface import DirectoryError
-from sfu.media.control import LimitReached
+from sfu.media.control import LimitReached, MediaError
 from sfu.media.events import DatagramKind
 from sfu.negotiation.owner import set_owner
 from sfu.sessions.reconcile import Reconciler
@@ -44,7 +44,8 @@ from sfu.transport.events import (
     PathValid,
     Reconnected,
 )
-from sfu.transport.ice import CheckRefused, answer_check, read_check
+from sfu.transport.ice import CheckRefused, Refusal, answer_check, read_check
+from sfu.wire.dtls_record import ContentType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -76,6 +77,7 @@ _checks = Counter("orchard_ice_checks_total", "Connectivity checks answered")
 _checks_refused = Counter("orchard_ice_checks_refused_total", "STUN datagrams met with silence", ["reason"])
 _dtls_dropped = Counter("orchard_dtls_dropped_total", "DTLS datagrams of no session", ["reason"])
 _ended = Counter("orchard_transports_ended_total", "Transports that came to an end", ["reason"])
+_faults = Counter("orchard_transport_faults_total", "Errors of our own while serving one client", ["where"])
 _handshakes = Gauge("orchard_dtls_handshakes", "Sessions between their first check and the end of DTLS")
 _setup_s = Histogram(
     "orchard_transport_setup_seconds",
@@ -86,12 +88,15 @@ _setup_s = Histogram(
 
 @dataclass(slots=True)
 class _Transport:
-    """One claimed session. `handshake_since` is the time of its first check, None once DTLS is done."""
+    """One claimed session. `handshake_since` is the time of its first check, None once DTLS is done;
+    `flights` are the paths that its handshake was sent to.
+    """
 
     endpoint: Endpoint
     peer: PeerId
     handshake_since: float | None
     paths: set[Path] = field(default_factory=set["Path"])
+    flights: set[Path] = field(default_factory=set["Path"])
 
 
 class Driver:
@@ -126,6 +131,8 @@ class Driver:
         self._transports: dict[SessionId, _Transport] = {}
         self._by_peer: dict[PeerId, SessionId] = {}
         self._by_path: dict[Path, SessionId] = {}
+        # Sessions that passed a check on a path which another one is heard on (`_take_path`).
+        self._contenders: dict[Path, SessionId] = {}
         self._handshaking = 0
         self._unclaimed = UnclaimedSessions(handshakes_limit)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -141,16 +148,16 @@ class Driver:
         self._arm()
 
     async def stop(self) -> None:
-        """Say goodbye to every client, then read and send nothing more."""
+        """Read nothing more and say goodbye to every client."""
+        asyncio.get_running_loop().remove_reader(self._media.fileno())  # first: a check makes new tasks
+        if self._armed is not None:
+            self._armed.cancel()
+            self._armed = None
         for session in list(self._transports):
             self.close(session)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        asyncio.get_running_loop().remove_reader(self._media.fileno())
-        if self._armed is not None:
-            self._armed.cancel()
-            self._armed = None
         await self._writes.settle()
 
     def sizes(self) -> dict[str, int]:
@@ -160,7 +167,7 @@ class Driver:
             "handshaking": self._handshaking,
             "unclaimed": len(self._unclaimed),
             "tasks": len(self._tasks),
-            "paths": len(self._by_path),
+            "paths": len(self._by_path) + len(self._contenders),
             "media": len(self._reconciler),
         }
 
@@ -191,10 +198,14 @@ class Driver:
     def _on_readable(self) -> None:
         now = self._clock()
         for datagram in self._media.on_readable(now):
-            if datagram.kind is DatagramKind.STUN:
-                self._on_stun(datagram.path, datagram.data, now)
-            else:
-                self._on_dtls(datagram, now)
+            try:
+                if datagram.kind is DatagramKind.STUN:
+                    self._on_stun(datagram.path, datagram.data, now)
+                else:
+                    self._on_dtls(datagram, now)
+            except Exception:  # one client's trouble must not cost the others their datagrams
+                _faults.labels("datagram").inc()
+                log.exception("transport.datagram_fault")
         self._reconciler.media_events(self._media.take_events())
         self._arm()
 
@@ -204,6 +215,9 @@ class Driver:
             transport = self._transports.get(check.session)
             if transport is not None:
                 self._after(check.session, transport, transport.endpoint.receive_check(check, path, now))
+                self._checked(check.session, transport, path)
+            elif self._unclaimed.is_gone(check.session, now):
+                raise CheckRefused(Refusal.OVER)
             elif check.error is None:
                 self._on_unclaimed_check(check, path, now)
         except CheckRefused as refused:
@@ -216,9 +230,19 @@ class Driver:
         unclaimed = self._unclaimed.get(check.session)
         if unclaimed is None:
             unclaimed = self._unclaimed.add(check.session, now)
-            self._run(self._claim(unclaimed), f"claim {check.session}")
+            unclaimed.claim = self._run(self._claim(unclaimed), f"claim {check.session}")
         self._unclaimed.checked(unclaimed, path, check)
-        self._media.expect_dtls(path, now)
+        try:
+            self._media.expect_dtls(path, now)
+        except LimitReached:
+            _dtls_dropped.labels("paths_limit").inc()  # the next check tries again
+
+    def _checked(self, session: SessionId, transport: _Transport, path: Path) -> None:
+        """The last check on a path decides whose it is, so one that was lost comes back."""
+        if path in transport.paths and session in self._transports:
+            self._unclaimed.leave(path)
+            if self._by_path.get(path) != session:
+                self._take_path(session, transport, path)
 
     def _on_dtls(self, datagram: ControlDatagram, now: float) -> None:
         # A check decides whose path it is, so a session that is not claimed goes before the peer
@@ -227,12 +251,21 @@ class Driver:
         if unclaimed is not None:
             unclaimed.keep_datagram(datagram.path, datagram.data)
             return
-        session = None if datagram.peer is None else self._by_peer.get(datagram.peer)
+        session = self._handshaking_on(datagram) or (
+            None if datagram.peer is None else self._by_peer.get(datagram.peer)
+        )
         transport = None if session is None else self._transports.get(session)
         if session is None or transport is None:
             _dtls_dropped.labels("no_session").inc()
             return
         self._after(session, transport, transport.endpoint.receive_dtls(datagram.data, datagram.path, now))
+
+    def _handshaking_on(self, datagram: ControlDatagram) -> SessionId | None:
+        """The session whose handshake may be under way on a path that another one is heard on."""
+        session = self._contenders.get(datagram.path)
+        if session is None or datagram.data[0] == ContentType.ALERT:
+            return None
+        return session if self._transports[session].handshake_since is not None else None
 
     # claiming
 
@@ -243,6 +276,7 @@ class Driver:
             async with asyncio.timeout(CLAIM_WAIT_S):
                 record = await wait_for_session(self._directory, session, _knows_client)
                 if record is None:
+                    self._unclaimed.note_gone(session, self._clock())
                     return
                 if record.dtls_role != "client":
                     await unclaimed.hello.wait()
@@ -271,8 +305,8 @@ class Driver:
             return
         try:
             peer = self._reconciler.adopt(record)
-        except LimitReached as error:
-            log.warning("session.no_room", session=record.id, error=str(error))
+        except MediaError as error:
+            log.warning("session.no_media", session=record.id, error=str(error))
             return
         endpoint = Endpoint(
             context,
@@ -305,6 +339,8 @@ class Driver:
         for event in events:
             self._on_event(session, transport, event)
         for path, data in transport.endpoint.take_datagrams():
+            if transport.handshake_since is not None:
+                transport.flights.add(path)
             self._media.send(path, data)
         if session in self._transports:
             self._timers.set(session, transport.endpoint.timer_at())
@@ -312,11 +348,11 @@ class Driver:
     def _on_event(self, session: SessionId, transport: _Transport, event: TransportEvent) -> None:
         match event:
             case PathValid(path):
-                self._by_path[path] = session
                 transport.paths.add(path)
-                self._reconciler.allow_path(session, path)
+                self._take_path(session, transport, path)
             case PathSelected(path):
-                self._reconciler.select_path(session, path)
+                if self._by_path.get(path) == session:
+                    self._reconciler.select_path(session, path)
             case PathDropped(path):
                 transport.paths.discard(path)
                 if self._release_path(session, path):
@@ -325,6 +361,7 @@ class Driver:
                 if transport.handshake_since is not None:
                     _setup_s.observe(self._clock() - transport.handshake_since)
                 self._handshake_over(transport)
+                self._prove_path(session, transport)
                 self._reconciler.connected(session, keys)
                 log.info("session.connected", session=session, profile=keys.profile.name)
             case Disconnected() | ConsentExpired():
@@ -341,8 +378,40 @@ class Driver:
                 log.info("session.transport_failed", session=session, reason=reason.value, alert=alert)
                 self._over(session, reason.value)
 
+    def _take_path(self, session: SessionId, transport: _Transport, path: Path) -> None:
+        """Let the session have a path on which it passed a check.
+
+        A check shows who sent it, not from where: its source address may be forged. So a path on
+        which another session's media is heard stays that one's until it falls silent, or until the
+        new one has done a whole handshake there (`_prove_path`): a 4-tuple may carry a new session
+        at once after an old one.
+        """
+        try:
+            if not self._reconciler.allow_path(session, path):
+                self._contenders[path] = session
+                return
+        except LimitReached:
+            _dtls_dropped.labels("paths_limit").inc()  # the next check tries again
+            return
+        self._own_path(session, transport, path)
+
+    def _own_path(self, session: SessionId, transport: _Transport, path: Path) -> None:
+        self._by_path[path] = session
+        self._contenders.pop(path, None)
+        if transport.endpoint.selected_path == path:
+            self._reconciler.select_path(session, path)
+
+    def _prove_path(self, session: SessionId, transport: _Transport) -> None:
+        """The handshake has ended: who finished it has read what was sent, so it is where that went."""
+        paths, transport.flights = transport.flights, set()
+        if len(paths) == 1 and self._contenders.get(path := paths.pop()) == session:
+            self._reconciler.take_path(session, path)
+            self._own_path(session, transport, path)
+
     def _release_path(self, session: SessionId, path: Path) -> bool:
         """Whether the path was still the session's; another one may have it by now."""
+        if self._contenders.get(path) == session:
+            del self._contenders[path]
         if self._by_path.get(path) != session:
             return False
         del self._by_path[path]
@@ -376,10 +445,11 @@ class Driver:
         _ended.labels(reason).inc()
         log.info("session.ended", session=session, reason=reason)
 
-    def _run(self, work: Coroutine[None, None, None], name: str) -> None:
+    def _run(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _on_timer(self) -> None:
         now = self._clock()
@@ -387,7 +457,13 @@ class Driver:
         self._armed_at = None
         for session in self._timers.take_due(now):
             transport = self._transports[session]
-            self._after(session, transport, transport.endpoint.handle_timer(now))
+            try:
+                self._after(session, transport, transport.endpoint.handle_timer(now))
+            except Exception:  # the others' moments have come as well
+                _faults.labels("timer").inc()
+                log.exception("transport.timer_fault", session=session)
+                if session in self._transports:
+                    self._over(session, "fault")
         media_at = self._media.timer_at()
         if media_at is not None and media_at <= now:
             self._media.handle_timer(now)

@@ -15,9 +15,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from sfu.base.log import get_logger
+from sfu.media.control import MediaError
 from sfu.media.events import KeyframeOverdue, TrackStalled, TrackStarted
 from sfu.negotiation.errors import ItemError
 from sfu.negotiation.owner import (
@@ -50,6 +51,7 @@ log = get_logger("sessions")
 _owned = Gauge("orchard_sessions_owned", "Sessions whose media this node holds")
 _tracks = Gauge("orchard_tracks_published", "Tracks that sessions of this node publish")
 _pulls = Gauge("orchard_tracks_pulled", "Subscriptions that this node sends")
+_unmatched = Counter("orchard_sessions_unmatched_total", "Items of a record that the media refused", ["what"])
 
 
 class Transports(Protocol):
@@ -125,7 +127,11 @@ class Reconciler:
         """This node has claimed the session: hold its media from now on and follow its record."""
         owned = _Owned(record.id, record.app, self._media.add_peer(), record)
         self._sessions[record.id] = owned
-        self._match(owned, record)
+        try:
+            self._match(owned, record)
+        except BaseException:
+            self.release(record.id)
+            raise
         owned.watch = self._directory.watch(record.id, lambda now: self._changed(owned, now))
         _owned.set(len(self._sessions))
         return owned.peer
@@ -161,9 +167,13 @@ class Reconciler:
         """Note in the record how the transport is."""
         self._writes.write(session, lambda record: set_transport_state(record, state))
 
-    def allow_path(self, session: SessionId, path: Path) -> None:
-        """Media of the session may arrive on `path`."""
-        self._media.allow_path(self._sessions[session].peer, path)
+    def allow_path(self, session: SessionId, path: Path) -> bool:
+        """Media of the session may arrive on `path`; False while another one's does."""
+        return self._media.allow_path(self._sessions[session].peer, path)
+
+    def take_path(self, session: SessionId, path: Path) -> None:
+        """The session is at the far end of `path`, whatever else arrives there."""
+        self._media.take_path(self._sessions[session].peer, path)
 
     def select_path(self, session: SessionId, path: Path) -> None:
         """Media for the session leaves on `path`."""
@@ -220,12 +230,16 @@ class Reconciler:
                 self._unpublish(owned, mid)
         for mid, (name, ingress) in wanted.items():
             held = owned.published.get(mid)
-            if held is None:
-                self._publish(owned, name, ingress)
-            elif held.ingress != ingress:
-                self._media.update_track(held.track, ingress)
-                held.ingress = ingress
-                self._refresh_pulls(record, name)
+            try:
+                if held is None:
+                    self._publish(owned, name, ingress)
+                elif held.ingress != ingress:
+                    self._media.update_track(held.track, ingress)
+                    held.ingress = ingress
+                    self._refresh_pulls(record, name)
+            except MediaError as error:  # the others go on; the record's next change tries again
+                _unmatched.labels("track").inc()
+                log.warning("track.failed", session=owned.session, track=name, error=str(error))
 
     def _publish(self, owned: _Owned, name: TrackName, ingress: IngressTrack) -> None:
         track = self._media.add_track(owned.peer, ingress)
@@ -235,7 +249,9 @@ class Reconciler:
         self._sources[key] = track
         _tracks.set(len(self._tracks))
         for subscriber, mid in self._pulls.get(key, ()):
-            self._feed(self._sessions[subscriber].pulled[mid], track)
+            held = self._sessions[subscriber].pulled[mid]
+            if held.described.kind is ingress.kind:  # else it is of a track of the same name before
+                self._feed(held, track)
 
     def _unpublish(self, owned: _Owned, mid: Mid) -> None:
         held = owned.published.pop(mid)
@@ -263,16 +279,23 @@ class Reconciler:
         for mid in [mid for mid, held in owned.pulled.items() if not _is_same_stream(wanted.get(mid), held)]:
             self._stop_pull(owned, mid)
         for mid, subscription in wanted.items():
-            described = egress_of(subscription, record)
-            held = owned.pulled.get(mid)
-            if held is None:
-                self._pull(owned, subscription, described, before)
-                continue
-            if held.described != described:
-                self._media.update_egress(held.egress, described)
-                held.described = described
-            if held.subscription != subscription:
-                self._repull(owned, held, subscription)
+            try:
+                self._match_pull(owned, subscription, before)
+            except MediaError as error:
+                _unmatched.labels("pull").inc()
+                log.warning("pull.failed", session=owned.session, mid=mid, error=str(error))
+
+    def _match_pull(self, owned: _Owned, subscription: Subscription, before: SessionRecord) -> None:
+        described = egress_of(subscription, owned.record)
+        held = owned.pulled.get(subscription.mid)
+        if held is None:
+            self._pull(owned, subscription, described, before)
+            return
+        if held.described != described:
+            self._media.update_egress(held.egress, described)
+            held.described = described
+        if held.subscription != subscription:
+            self._repull(owned, held, subscription)
 
     def _pull(
         self, owned: _Owned, subscription: Subscription, described: Egress, before: SessionRecord

@@ -22,16 +22,21 @@ if TYPE_CHECKING:
 PATHS = 8  # as many as an ICE agent holds
 DATAGRAMS = 8  # a ClientHello with post-quantum key shares takes two; its retransmission as many again
 
+GONE_S = 30.0  # chosen: a client without answers gives up in this time (RFC 7675 5.1)
+
 _dropped = Counter("orchard_unclaimed_dropped_total", "Sessions dropped before they were claimed", ["reason"])
 
 
 class Unclaimed:
-    """One such session. `hello` is set by its client's first DTLS datagram."""
+    """One such session. `hello` is set by its client's first DTLS datagram; `claim` is the task that
+    waits for it, and ends with the entry if that goes before its time.
+    """
 
     def __init__(self, session: SessionId, now: float) -> None:
         self.session = session
         self.since = now
         self.hello = asyncio.Event()
+        self.claim: asyncio.Task[None] | None = None
         self.checks: OrderedDict[Path, Check] = OrderedDict()
         self.datagrams: list[tuple[Path, bytes]] = []
 
@@ -55,6 +60,7 @@ class UnclaimedSessions:
         self._limit = limit
         self._sessions: OrderedDict[SessionId, Unclaimed] = OrderedDict()
         self._paths: dict[Path, SessionId] = {}
+        self._gone: OrderedDict[SessionId, float] = OrderedDict()  # until when
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -71,7 +77,9 @@ class UnclaimedSessions:
     def add(self, session: SessionId, now: float) -> Unclaimed:
         """Begin with a session; the oldest one goes if there are too many."""
         if len(self._sessions) >= self._limit:
-            self.remove(next(iter(self._sessions)))
+            oldest = self.remove(next(iter(self._sessions)))
+            if oldest is not None and oldest.claim is not None:
+                oldest.claim.cancel()  # else a flood of sessions leaves a task each
             _dropped.labels("limit").inc()
         unclaimed = self._sessions[session] = Unclaimed(session, now)
         return unclaimed
@@ -82,6 +90,29 @@ class UnclaimedSessions:
         if gone is not None and self._paths.get(gone) == unclaimed.session:
             del self._paths[gone]
         self._paths[path] = unclaimed.session
+
+    def leave(self, path: Path) -> None:
+        """A session that is claimed has passed a check on `path`: what comes there is its own."""
+        self._paths.pop(path, None)
+
+    def note_gone(self, session: SessionId, now: float) -> None:
+        """The directory does not have the session (any more)."""
+        if len(self._gone) >= self._limit:
+            self._gone.popitem(last=False)
+        self._gone[session] = now + GONE_S
+
+    def is_gone(self, session: SessionId, now: float) -> bool:
+        """Whether the session was not there when last looked for, lately.
+
+        Its checks are met with silence, so that a client that missed the goodbye notices.
+        """
+        until = self._gone.get(session)
+        if until is None:
+            return False
+        if now >= until:
+            del self._gone[session]
+            return False
+        return True
 
     def remove(self, session: SessionId) -> Unclaimed | None:
         """Forget a session: it was claimed, or never will be."""

@@ -29,8 +29,8 @@ cdef int datagram_in(Engine e, uint32_t slot_index, int64_t now_us, uint32_t *pa
         if slot.size > MEDIA_MAX:
             return drop(e, DROP_OVERSIZE)
         if slot.size >= 2 and 192 <= slot.data[1] <= 223:
-            return rtcp_in(e, e.paths[i].peer, slot.data, slot.size, now_us)
-        return rtp_in(e, e.paths[i].peer, slot_index, now_us)
+            return rtcp_in(e, i, slot.data, slot.size, now_us)
+        return rtp_in(e, i, slot_index, now_us)
     if first <= 3:
         if not stun_shaped(slot.data, slot.size):
             return drop(e, DROP_BAD_STUN)

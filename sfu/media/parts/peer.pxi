@@ -68,6 +68,14 @@ cdef uint32_t path_oldest_spare(Engine e, const Peer *p) noexcept nogil:
     return found
 
 
+cdef bint path_is_held(Engine e, uint32_t peer, const uint8_t *key, int64_t now_us) noexcept nogil:
+    """Whether another peer is heard on the path: it has sent what it alone can seal."""
+    cdef uint32_t i = path_find(e, key)
+    if i == NONE or e.paths[i].peer == NONE or e.paths[i].peer == peer or e.paths[i].heard_us == 0:
+        return False
+    return now_us - e.paths[i].heard_us < HELD_US
+
+
 cdef uint32_t path_allow(Engine e, uint32_t peer, const uint8_t *key) noexcept nogil:
     """Give the path to the peer, taking it from whoever had it. The path, or NONE when the table is full."""
     cdef Peer *p = &e.peers[peer]

@@ -16,7 +16,8 @@ cdef bint rtcp_fits(const uint8_t *data, uint32_t size) noexcept nogil:
     return True
 
 
-cdef int rtcp_in(Engine e, uint32_t peer, uint8_t *data, uint32_t received, int64_t now_us) noexcept nogil:
+cdef int rtcp_in(Engine e, uint32_t path, uint8_t *data, uint32_t received, int64_t now_us) noexcept nogil:
+    cdef uint32_t peer = e.paths[path].peer
     cdef Peer *p = &e.peers[peer]
     cdef int size = <int> received
     cdef uint32_t index, at, length
@@ -30,6 +31,7 @@ cdef int rtcp_in(Engine e, uint32_t peer, uint8_t *data, uint32_t received, int6
     if e.unprotect_rtcp(p.srtp_in, data, &size) != 0:
         p.refused += 1
         return drop(e, DROP_REFUSED)
+    e.paths[path].heard_us = now_us
     if index == NONE:
         index = source_add(e, peer, load32(data + 4))
         if index == NONE:

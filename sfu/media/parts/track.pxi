@@ -219,8 +219,9 @@ cdef inline uint64_t source_lost(const Source *s) noexcept nogil:
     return expected - s.received if expected > s.received else 0
 
 
-cdef int rtp_in(Engine e, uint32_t peer, uint32_t slot_index, int64_t now_us) noexcept nogil:
+cdef int rtp_in(Engine e, uint32_t path, uint32_t slot_index, int64_t now_us) noexcept nogil:
     """Authenticate, bind and count one packet; what is to be forwarded is put on its track's list."""
+    cdef uint32_t peer = e.paths[path].peer
     cdef batch_slot_t *slot = &e.io.slots[slot_index]
     cdef Packet *p = &e.packets[slot_index]
     cdef Peer *owner = &e.peers[peer]
@@ -241,6 +242,7 @@ cdef int rtp_in(Engine e, uint32_t peer, uint32_t slot_index, int64_t now_us) no
         owner.refused += 1
         return drop(e, DROP_REFUSED)
     # authenticated from here on: nothing above may change what is known of the stream
+    e.paths[path].heard_us = now_us
     if rtp_parse(&p.rtp, slot.data, <uint32_t> size) < 0:
         return drop(e, DROP_BAD_HEADER)
     if index == NONE:
