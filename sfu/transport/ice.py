@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sfu.transport.events import IceEvent
 
 _MAX_USERNAME_BYTES = 513  # RFC 8489 14.3
+_REMEMBERED = 64  # checks by which a replay is told; minutes of a client that checks every few seconds
 _KNOWN = frozenset(Attribute)
 _V4_MAPPED = b"\0" * 10 + b"\xff\xff"
 
@@ -59,6 +60,7 @@ class Refusal(Enum):
     WRONG_INTEGRITY = "wrong_integrity"
     OLD_CREDENTIALS = "old_credentials"  # the client has used newer ones, or its consent has ended
     OTHER_REMOTE_UFRAG = "other_remote_ufrag"
+    REPLAYED = "replayed"  # heard before, on another path
     OVER = "over"  # the session's transport has ended
 
 
@@ -227,6 +229,7 @@ class IceAgent:
         self._is_disconnected = False
         self._expires_at: float | None = None  # set while consent has ended
         self._is_over = False
+        self._heard: dict[bytes, None] = {}  # transaction ids of the last checks, oldest first
 
     @property
     def is_over(self) -> bool:
@@ -254,11 +257,19 @@ class IceAgent:
 
         Credentials newer than the known ones are taken: only the client can have them, from an
         answer of the API that this node has not heard of yet. Raises CheckRefused if its
-        credentials hold no more.
+        credentials hold no more, or if it was heard before and comes on a path that is not valid:
+        nothing in a check tells when or where it was sent, so anybody who once saw one could have
+        the client's media sent to himself. One that is repeated on a valid path wants its answer
+        again and tells nothing new.
         """
         self._judge(check)
         if check.error is not None:
             return []
+        if check.transaction_id in self._heard:
+            if path not in self._paths:
+                raise CheckRefused(Refusal.REPLAYED)
+            return []
+        self._note_heard(check.transaction_id)
         events: list[IceEvent] = []
         if _is_newer(check.generation, self._generation):
             self.restart(check.generation, check.remote_ufrag, now)
@@ -354,6 +365,11 @@ class IceAgent:
             self._selected_by_nomination = False
             events += self._select(max(self._paths.values(), key=lambda known: known.checked_at))
         return events
+
+    def _note_heard(self, transaction_id: bytes) -> None:
+        if len(self._heard) >= _REMEMBERED:
+            del self._heard[next(iter(self._heard))]
+        self._heard[transaction_id] = None
 
     def _judge(self, check: Check) -> None:
         if self._is_over:

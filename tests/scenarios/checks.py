@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from sfu.base.ids import SessionId, ice_pwd, ice_ufrag
 from sfu.net.address import Address, Path, make_path
 from sfu.transport.ice import Check, read_check
@@ -14,6 +16,14 @@ REMOTE_UFRAG = "clnt"
 TRANSACTION = bytes(range(12))
 HOST_PRIORITY = 0x6E7F1EFF
 SERVER_HOST = "192.0.2.1"
+
+
+_transactions = itertools.count()
+
+
+def fresh_transaction() -> bytes:
+    """A transaction id that was not there before."""
+    return next(_transactions).to_bytes(12, "big")
 
 
 def path_from(host: str, port: int = 50_000, local: str = SERVER_HOST) -> Path:
@@ -67,6 +77,7 @@ def check(
     use_candidate: bool = False,
     nomination: int | None = None,
     controlled: bool = False,
+    transaction_id: bytes | None = None,
 ) -> Check:
     """What `read_check` makes of such a request."""
     data = binding(
@@ -76,5 +87,6 @@ def check(
         use_candidate=use_candidate,
         nomination=nomination,
         controlled=controlled,
+        transaction_id=fresh_transaction() if transaction_id is None else transaction_id,
     )
     return read_check(data, cluster_secret=SECRET)
