@@ -21,6 +21,7 @@ MAGIC_COOKIE = 0x2112A442
 HEADER_LENGTH = 20
 TRANSACTION_ID_LENGTH = 12
 BINDING = 0x001
+MAX_ATTRIBUTES = 64  # chosen: checks and TURN's messages have under 20; a stranger's may cost no more
 
 _COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
 _FINGERPRINT_XOR = 0x5354554E
@@ -126,6 +127,8 @@ def parse(data: bytes) -> Message:
     while at < len(data):
         if has_fingerprint:
             raise StunError("FINGERPRINT is not last")
+        if len(attributes) > MAX_ATTRIBUTES:
+            raise StunError(f"more than {MAX_ATTRIBUTES} attributes")
         # `at` and the length are multiples of 4, so the 4 bytes of an attribute's header are there.
         attribute, size = _ATTRIBUTE.unpack_from(data, at)
         value_at = at + _ATTRIBUTE.size
