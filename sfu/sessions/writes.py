@@ -22,6 +22,8 @@ Update = Callable[[SessionId, Change], Awaitable[SessionRecord | None]]
 
 RETRY_S = 0.5  # chosen: a store that fails over is back within seconds
 
+PATIENCE_S = 2.0  # chosen: a node that stops is not kept by a store that is away
+
 log = get_logger("sessions")
 
 _failed = Counter("orchard_sessions_writes_failed_total", "Writes to a record that had to be repeated")
@@ -32,12 +34,14 @@ class RecordWrites:
 
     `update` loads a record, applies a change and stores it by compare-and-set, as
     `SessionService.update` does. `retry_s` is the pause after a store that did not answer; the
-    changes are kept, since a record that misses one would stay wrong.
+    changes are kept, since a record that misses one would stay wrong. `patience_s` is how long
+    `settle` waits for such a store.
     """
 
-    def __init__(self, update: Update, *, retry_s: float = RETRY_S) -> None:
+    def __init__(self, update: Update, *, retry_s: float = RETRY_S, patience_s: float = PATIENCE_S) -> None:
         self._update = update
         self._retry_s = retry_s
+        self._patience_s = patience_s
         self._waiting: dict[SessionId, list[Change]] = {}
         self._tasks: dict[SessionId, asyncio.Task[None]] = {}
 
@@ -52,9 +56,16 @@ class RecordWrites:
         self._waiting.pop(session, None)
 
     async def settle(self) -> None:
-        """Wait until nothing is left to store."""
+        """Wait until nothing is left to store, or what is left can't be stored in time."""
+        deadline = asyncio.get_running_loop().time() + self._patience_s
         while self._tasks:
-            await asyncio.wait(self._tasks.values())
+            tasks = set(self._tasks.values())
+            left_s = deadline - asyncio.get_running_loop().time()
+            done, late = await asyncio.wait(tasks, timeout=max(left_s, 0.0))
+            if not done:
+                for task in late:
+                    task.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
 
     async def _store(self, session: SessionId) -> None:
         try:
