@@ -137,6 +137,7 @@ class Node:
             unconnected_life_s=config[UNCONNECTED_LIFE_S],
         )
         self.service = SessionService(self.directory, self._negotiation_context, limits=limits)
+        self._stack.callback(self.service.close)
         self._driver = Driver(
             MediaControl(sock),
             self.directory,

@@ -20,6 +20,7 @@ MAX_SSRCS = 64
 MAX_EXTENSIONS = 64
 MAX_RIDS = 16
 MAX_FINGERPRINTS = 16
+MAX_FEEDBACK = 64  # a=rtcp-fb of one payload type, and those of all ("*"), which count for each
 MAX_FMTP = 2048  # characters; parameter sets of H.265 are the longest
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,64}")
@@ -233,6 +234,8 @@ def _codecs(formats: list[str], values: dict[str, list[str]], mid: str) -> tuple
         maps.setdefault(match[1], match)
     fmtps = _by_pt(values.get("fmtp", ()))
     feedbacks = _by_pt(values.get("rtcp-fb", ()))
+    if any(len(lines) > MAX_FEEDBACK for lines in feedbacks.values()):
+        raise SdpError(f"more than {MAX_FEEDBACK} a=rtcp-fb of one payload type in section {mid!r}")
     codecs: list[Codec] = []
     for pt in dict.fromkeys(formats):
         if not (pt.isascii() and pt.isdecimal() and len(pt) <= 3 and int(pt) < 128):
