@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -134,7 +135,12 @@ class Server:
         )
         hosts = [candidate.host for candidate in node.candidates]
         await self._serve_site(self._with_demo(api) if config[DEMO] else api, hosts)
-        admin = open_admin_socket(node.data.admin_socket)
+        try:
+            admin = open_admin_socket(node.data.admin_socket)
+        except OSError as error:
+            raise NodeError(
+                f"{node.data.admin_socket}: {error.strerror or error}; a shorter --data may be what it takes"
+            ) from error
         await self._serve(uvicorn.Config(create_admin_app(node.directory), **_OPTIONS), admin)
         log.info(
             "node.started",
@@ -217,6 +223,7 @@ class Server:
             for setting, path in ((HTTP_TLS_CERT, certificate), (HTTP_TLS_KEY, key)):
                 if not os.access(path, os.R_OK):
                     raise NodeError(f"{setting.flag} {path}: can't be read")
+            _check_pair(certificate, key)
             return certificate, key
         if mode == "auto" and is_loopback(config[HTTP_LISTEN].host):
             return None  # localhost is a secure origin without HTTPS
@@ -243,6 +250,18 @@ _OPTIONS: _UvicornOptions = {
     "server_header": False,
     "ws": "none",
 }
+
+
+def _check_pair(certificate: str, key: str) -> None:
+    """Raises NodeError if HTTPS can't use the files, before the HTTP server fails on them."""
+    try:
+        # The password keeps it from asking the terminal for one.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except OSError as error:  # ssl.SSLError is one
+        raise NodeError(
+            f"{HTTP_TLS_CERT.flag} {certificate}, {HTTP_TLS_KEY.flag} {key}: {error.strerror or error}; "
+            "give a certificate and its key in PEM, the key without a password"
+        ) from error
 
 
 def _open_tcp(listen: Listen) -> socket.socket:

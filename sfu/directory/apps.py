@@ -49,6 +49,8 @@ def given_app(text: str, wall_now: float) -> App:
         raise ValueError("the id must be 32 lower-case hex digits")
     if len(secret) < _SECRET_BYTES:
         raise ValueError(f"the secret must have at least {_SECRET_BYTES} characters")
+    if not all("!" <= character <= "~" for character in secret):
+        raise ValueError("the secret must be ASCII without spaces: it goes into an HTTP header")
     return App(AppId(id_), "given at start", (digest_secret(secret),), wall_now)
 
 

@@ -135,6 +135,7 @@ async def test_a_first_start_that_fails_leaves_no_app_behind(tmp_path: Path) -> 
         (("--app", "x:y"), "--app: (hidden): the id must be 32 lower-case hex digits"),
         (("--advertise", "sfu.example"), '--advertise: "sfu.example": want a literal address'),
         (("--tls-cert", "here.pem"), "--tls-cert and --tls-key go together"),
+        (("--tls-cert", __file__, "--tls-key", __file__), f"--tls-cert {__file__}, --tls-key {__file__}: "),
         (("--sessions-limit", "0"), '--sessions-limit: "0" can\'t be taken; give a whole number from 1'),
     ],
 )
@@ -148,6 +149,15 @@ async def test_a_wrong_setting_is_one_line_that_names_it(
     assert last.startswith("orchard: ")
     assert error in last
     assert "Traceback" not in err.decode()
+
+
+async def test_a_data_directory_with_too_long_a_path_is_named(tmp_path: Path) -> None:
+    data = tmp_path / ("d" * 120)
+    process = await spawn(*LOOPBACK, "--data", str(data))
+    _, err = await process.communicate()
+    assert process.returncode == 2
+    assert err.decode().splitlines()[-1].startswith(f"orchard: {data}/admin.sock: ")
+    assert b"Traceback" not in err
 
 
 async def test_one_server_at_a_time_uses_a_data_directory(tmp_path: Path) -> None:

@@ -211,7 +211,13 @@ def test_a_secret_is_exchanged_while_two_are_valid() -> None:
     assert not finished.accepts(second.secret)
 
 
-@pytest.mark.parametrize("text", ["", "a", "x:y", "a" * 32, "a" * 32 + ":short", "A" * 32 + ":" + "s" * 64])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "a", "x:y", "a" * 32, "a" * 32 + ":short", "A" * 32 + ":" + "s" * 64),
+        *("a" * 32 + ":" + "ü" * 40, "a" * 32 + ":" + "s" * 40 + " "),
+    ],
+)
 def test_a_given_app_that_makes_no_sense_is_refused_without_its_secret(text: str) -> None:
     with pytest.raises(ValueError, match=r"^(want ID:SECRET|the id must|the secret must)") as caught:
         given_app(text, NOW)
