@@ -88,13 +88,14 @@ _setup_s = Histogram(
 
 @dataclass(slots=True)
 class _Transport:
-    """One claimed session. `handshake_since` is the time of its first check, None once DTLS is done;
-    `flights` are the paths that its handshake was sent to.
+    """One claimed session. `association` is the record's; `handshake_since` is the time of its first check,
+    None once DTLS is done; `flights` are the paths that its handshake was sent to.
     """
 
     endpoint: Endpoint
     peer: PeerId
-    handshake_since: float | None
+    association: int
+    handshake_since: float | None = None
     paths: set[Path] = field(default_factory=set["Path"])
     flights: set[Path] = field(default_factory=set["Path"])
 
@@ -174,12 +175,17 @@ class Driver:
     # what reconcile asks (Transports)
 
     def restart(self, record: SessionRecord) -> None:
-        """The record has new ICE parameters of the client's, or a new generation of ours."""
+        """The record has new ICE parameters, or a new association."""
         transport = self._transports.get(record.id)
         if transport is None or record.client is None:
             return
         fingerprints = [str(fingerprint) for fingerprint in record.client.fingerprints]
-        transport.endpoint.restart_ice(record.generation, record.client.ufrag, fingerprints, self._clock())
+        now = self._clock()
+        transport.endpoint.restart_ice(record.generation, record.client.ufrag, fingerprints, now)
+        if record.association != transport.association:
+            transport.association = record.association
+            transport.endpoint.begin_anew()
+            self._handshake_begins(transport, now)
         self._after(record.id, transport, [])
         self._arm()
 
@@ -316,11 +322,10 @@ class Driver:
             remote_ufrag=record.client.ufrag,
             now=now,
         )
-        transport = _Transport(endpoint, peer, unclaimed.since)
+        transport = _Transport(endpoint, peer, record.association)
         self._transports[record.id] = transport
         self._by_peer[peer] = record.id
-        self._handshaking += 1
-        _handshakes.set(self._handshaking)
+        self._handshake_begins(transport, unclaimed.since)
         log.info("session.claimed", session=record.id, took_ms=round((now - unclaimed.since) * 1000))
         for path, check in unclaimed.checks.items():
             try:
@@ -416,6 +421,12 @@ class Driver:
             return False
         del self._by_path[path]
         return True
+
+    def _handshake_begins(self, transport: _Transport, since: float) -> None:
+        if transport.handshake_since is None:
+            self._handshaking += 1
+            _handshakes.set(self._handshaking)
+        transport.handshake_since = since
 
     def _handshake_over(self, transport: _Transport) -> None:
         if transport.handshake_since is not None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sfu.media.control import MediaControl
     from sfu.media.events import EgressId, MediaEvent, PeerId, TrackId
     from sfu.media.tracks import Egress, IngressTrack
-    from sfu.negotiation.record import SessionRecord, Subscription, TransportState
+    from sfu.negotiation.record import ClientTransport, SessionRecord, Subscription, TransportState
     from sfu.net.address import Path
     from sfu.sessions.writes import RecordWrites
     from sfu.wire.srtp import SrtpKeys
@@ -58,7 +58,7 @@ class Transports(Protocol):
     """What reconcile asks of the driver."""
 
     def restart(self, record: SessionRecord) -> None:
-        """The record has new ICE parameters of the client's, or a new generation of ours."""
+        """The record has new ICE parameters, or a new association."""
         ...
 
     def close(self, session: SessionId) -> None:
@@ -214,7 +214,7 @@ class Reconciler:
         if record is None or record.transport_state == "closed":
             self._transports.close(owned.session)
             return
-        if record.generation != owned.record.generation or record.client != owned.record.client:
+        if _transport_of(record) != _transport_of(owned.record):
             self._transports.restart(record)
         self._match(owned, record)
 
@@ -349,6 +349,11 @@ class Reconciler:
         pulls.discard((session, mid))
         if not pulls:
             del self._pulls[key]
+
+
+def _transport_of(record: SessionRecord) -> tuple[int, int, ClientTransport | None]:
+    """What of a record its transport depends on."""
+    return record.generation, record.association, record.client
 
 
 def _is_same_stream(wanted: Subscription | None, held: _Pulled) -> bool:

@@ -107,6 +107,18 @@ class Endpoint:
             self._dtls = self._make_dtls()
             self._closes_at = None
 
+    def begin_anew(self) -> None:
+        """The client drops its transport, with a goodbye, and makes another under the same credentials.
+
+        The API has agreed to it. DTLS starts afresh: a second `Connected` follows, and what the old
+        association still says counts for nothing.
+        """
+        if self.is_over:
+            return
+        self._ice.select_anew()
+        self._dtls = self._make_dtls()
+        self._closes_at = None
+
     def close(self) -> None:
         """Say goodbye (close_notify) on the selected path; the endpoint is over, without an event."""
         if not self.is_over:

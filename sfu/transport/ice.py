@@ -322,6 +322,16 @@ class IceAgent:
         if self._expires_at is not None:
             self._expires_at = now + self._timers.restart_s
 
+    def select_anew(self) -> None:
+        """The client makes a new transport: the first path that it nominates or starts DTLS on is selected.
+
+        Paths stay valid as long as the client consents on them, so one that it keeps after all serves on.
+        """
+        self._selected = None
+        self._selected_by_nomination = False
+        self._nomination = -1
+        self._is_deliberate = False
+
     def end(self) -> None:
         """The session is over. Paths are forgotten without events."""
         self._is_over = True

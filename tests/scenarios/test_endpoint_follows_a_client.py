@@ -229,6 +229,31 @@ def test_w2_a_restart_with_another_fingerprint_starts_dtls_afresh(monkeypatch: p
     assert server.keys[0] != server.keys[1]
 
 
+def test_a_client_whose_leading_section_went_makes_a_new_transport_under_the_same_credentials() -> None:
+    """What Chromium and Firefox do: a goodbye on the old path, then checks and a ClientHello on a new one."""
+    server, client, network = call()
+    server.endpoint.begin_anew()
+    client.dtls.close()
+    network.run(until=network.now + 0.05)
+    client.start_dtls()
+    client.move(MOBILE, network.now)
+    client.restart_ice(0, REMOTE_UFRAG, network.now)
+    network.run(until=network.now + 5.0, done=lambda: connected(server, client, times=2))
+    assert connected(server, client, times=2)
+    assert server.keys[0] != server.keys[1]
+    assert server.endpoint.selected_path == path_of(MOBILE)
+    network.run(until=network.now + 5.0)
+    assert "Closed" not in server.kinds()
+
+
+def test_a_client_that_keeps_its_transport_after_all_goes_on() -> None:
+    server, _, network = call()
+    server.endpoint.begin_anew()
+    network.run(until=network.now + 5.0)
+    assert server.endpoint.selected_path == path_of(HOME)
+    assert server.kinds().count("Connected") == 1
+
+
 def test_a_restart_with_the_same_fingerprints_in_another_order_keeps_dtls() -> None:
     server = ServerNode(fingerprints=(THEIR_FINGERPRINT, "sha-1 00"))
     client = ClientNode(HOME)

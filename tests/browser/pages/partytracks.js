@@ -65,3 +65,4 @@ export async function state() {
     errors,
   };
 }
+export function history() { return party.history.entries.map((e)=>JSON.stringify(e).replaceAll(/"sdp":"(.*?)"/g,(m,s)=>"SDP["+(s.match(/(m=\w+ \d+|a=mid:\w+|ice-ufrag:\w+|BUNDLE[ \d]*|a=setup:\w+|a=candidate\S* \d+ \w+ \d+ \S+ \d+)/g)||[]).join(",")+"]")); }
