@@ -225,8 +225,9 @@ class SessionRecord:
     `version` is for compare-and-set and belongs to the directory. `created_at` is wall-clock seconds.
     `generation` counts ICE restarts, `association` those after which the client starts DTLS afresh: its
     fingerprint changed, or the m-line that led the BUNDLE group went and its transport with it.
-    `fingerprint` is of the certificate that our SDP named, which stays in use as long as the session. `dtls_role` is ours, None
-    until the first answer fixes it. `transport_state` and `owner` are written by the owner.
+    `fingerprint` is of the certificate that our SDP named, which stays in use as long as the session.
+    `dtls_role` is ours, None until the first answer fixes it. `transport_state` and `owner` are written by
+    the owner.
     `refused_codecs` are keys of codecs that the client dropped from an offer of ours.
     `max_message_size` is the client's (RFC 8841; None: not said).
     """

@@ -96,7 +96,7 @@ async def test_the_sdp_stops_growing_when_m_lines_are_closed_and_used_again_50_t
 async def test_a_call_lives_on_when_the_section_that_leads_its_bundle_group_is_closed(
     browser: BrowserName, open_page: OpenPage, orchard: Orchard
 ) -> None:
-    """Both browsers then make a new transport: with other sockets, another handshake, the same credentials."""
+    """Both browsers then make a new transport: other sockets, another handshake, the same credentials."""
     peer = await publisher_of(open_page, orchard, browser, "both")
     subscriber = await BrowserPeer.open(await open_page("chromium"), orchard, "subscriber")
     (item,) = await subscriber.pull({"sessionId": peer.session_id, "trackName": "video"})
