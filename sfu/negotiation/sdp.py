@@ -18,12 +18,13 @@ from sfu.wire.sdp import SdpError, Section, parse_sdp
 MAX_CODECS = 100
 MAX_SSRCS = 64
 MAX_EXTENSIONS = 64
-MAX_RIDS = 16
+MAX_RIDS = 8  # as many as the packet path has layers
 MAX_FINGERPRINTS = 16
 MAX_FEEDBACK = 64  # a=rtcp-fb of one payload type, and those of all ("*"), which count for each
 MAX_FMTP = 2048  # characters; parameter sets of H.265 are the longest
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,64}")
+# A mid or rid that is longer fits no one-byte header extension (RFC 8285 4.2), so media could not name it.
+_NAME = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,16}")
 # RFC 8839 5.4 and what some write in addition: base64 with padding, or its URL form
 _UFRAG = re.compile(r"[A-Za-z0-9+/=_-]{4,256}")
 _PWD = re.compile(r"[A-Za-z0-9+/=_-]{22,256}")
@@ -175,8 +176,8 @@ def _read_media(section: Section, index: int, defaults: _Defaults) -> Media:
         values.setdefault(name, []).append(value)
     flat = {name: all_of_it[0] for name, all_of_it in values.items()}
     mid = flat.get("mid", "")
-    if _TOKEN.fullmatch(mid) is None:
-        raise SdpError(f"section {index} (m={words[0]}) has no valid a=mid")
+    if _NAME.fullmatch(mid) is None:
+        raise SdpError(f"section {index} (m={words[0]}) has no valid a=mid, a token of 1 to 16 characters")
     ufrag, pwd = _credentials(flat)
     ssrcs, pairs = _ssrcs(values, mid)
     return Media(
@@ -339,6 +340,6 @@ def _rids(values: dict[str, list[str]]) -> tuple[Rid, ...]:
         if direction == "send":
             order = [stream.split(",")[0].lstrip("~") for stream in streams.split(";")]
             offered = [rid for rid in dict.fromkeys(order) if rid in offered]
-    if any(_TOKEN.fullmatch(rid) is None for rid in offered):
-        raise SdpError("an a=rid is not a token")
+    if any(_NAME.fullmatch(rid) is None for rid in offered):
+        raise SdpError("an a=rid is not a token of 1 to 16 characters")
     return tuple(Rid(rid) for rid in dict.fromkeys(offered))
