@@ -28,6 +28,9 @@ _PREFLIGHT = {
     "access-control-max-age": "7200",  # the longest that Chromium keeps one
 }
 
+# Asked by who watches the node, who must not take one that is busy for one that is dead.
+_ALWAYS = frozenset(("/healthz", "/readyz", "/metrics"))
+
 _requests = Counter("orchard_api_requests_total", "Requests answered, by operation", ["operation", "status"])
 _seconds = Histogram(
     "orchard_api_request_seconds",
@@ -39,7 +42,7 @@ _under_way = Gauge("orchard_api_requests_under_way", "Requests being worked on")
 
 
 class Edge:
-    """Wraps the API; answers preflights, and everything past `requests_under_way` with 503."""
+    """Wraps the API; answers preflights, and calls past `requests_under_way` with 503."""
 
     def __init__(self, app: ASGIApp, *, requests_under_way: int) -> None:
         self._app = app
@@ -68,7 +71,7 @@ class Edge:
         began_at = time.perf_counter()
         if scope["method"] == "OPTIONS":
             await Response(status_code=204, headers=_PREFLIGHT)(scope, receive, send_with_cors)
-        elif self._count >= self._bound:
+        elif self._count >= self._bound and scope["path"] not in _ALWAYS:
             text = "Too many requests are under way"
             refusal = error_response(503, TEMPORARILY_UNAVAILABLE, text, {"retry-after": "1"})
             await refusal(scope, receive, send_with_cors)

@@ -66,7 +66,10 @@ async def test_past_the_bound_of_requests_under_way_one_is_told_to_come_back() -
         assert second.json()["errorCode"] == "temporarily_unavailable_error"
         assert second.headers["retry-after"] == "1"
         assert second.headers["access-control-allow-origin"] == "null"
+        # who watches the node is served none the less
+        watching = [asyncio.create_task(api.get(path)) for path in ("/healthz", "/readyz", "/metrics")]
         go_on.set()
+        assert [(await one).status_code for one in watching] == [200, 200, 200]
         assert (await first).status_code == 200
         assert (await api.get("/3")).status_code == 200
 
