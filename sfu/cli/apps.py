@@ -15,7 +15,7 @@ from sfu.base.settings import Config
 from sfu.cli.errors import CommandError
 from sfu.cli.options import takes_settings
 from sfu.cli.running import RunningServer, ServerNotRunning
-from sfu.cli.terminal import err, out
+from sfu.cli.terminal import as_text, err, out
 from sfu.directory.apps import finish_rotation, new_app, rotate
 from sfu.directory.files import DataDirectory
 from sfu.node import DATA
@@ -47,7 +47,7 @@ def list_apps(config: Config) -> None:
     table = Table("id", "name", "created", "secrets", box=None, header_style="bold")
     for app in sorted(_data(config).apps() or [], key=lambda app: app.created_at):
         created = datetime.datetime.fromtimestamp(app.created_at, datetime.UTC)
-        table.add_row(app.id, app.name, f"{created:%Y-%m-%d %H:%M}Z", str(len(app.secret_digests)))
+        table.add_row(app.id, as_text(app.name), f"{created:%Y-%m-%d %H:%M}Z", str(len(app.secret_digests)))
     out.print(table)
 
 

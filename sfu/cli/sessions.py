@@ -12,7 +12,7 @@ from rich.table import Table
 from sfu.base.settings import Config
 from sfu.cli.options import takes_settings
 from sfu.cli.running import RunningServer
-from sfu.cli.terminal import out
+from sfu.cli.terminal import as_text, out
 from sfu.directory.files import DataDirectory
 from sfu.node import DATA
 
@@ -38,7 +38,7 @@ def list_sessions(
             f"{max(0.0, time.time() - line.created_at):.0f} s",
             str(line.publishes),
             str(line.pulls),
-            line.correlation_id or "",
+            as_text(line.correlation_id or ""),
         )
     out.print(table)
 

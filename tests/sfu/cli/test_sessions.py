@@ -7,6 +7,7 @@ import io
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,6 +64,16 @@ def add(directory: MemoryDirectory, *ids: str, app: AppId = APP) -> None:
 
 def ids(directory: MemoryDirectory) -> list[str]:
     return [record.id for record in asyncio.run(directory.list_sessions())]
+
+
+def test_what_a_client_called_its_session_does_not_steer_the_terminal(
+    orchard: Command, running: MemoryDirectory
+) -> None:
+    record = SessionRecord(SessionId("3" * 32), APP, time.time(), Fingerprint("sha-256", "AA"), origin_id=1)
+    label = "[/red]\x1b[2J\nnext\u202e"
+    asyncio.run(running.create_session(replace(record, correlation_id=label)))
+    text = orchard.on_data("sessions", "list").out
+    assert "[/red]\\u001b[2J\\u000anext\\u202e" in text
 
 
 def test_sessions_are_listed(orchard: Command, running: MemoryDirectory) -> None:
