@@ -105,8 +105,12 @@ def quietly(_what: str, _done: int, _total: int) -> None:
 
 @pytest.mark.long
 async def test_thousands_of_sessions_leave_nothing() -> None:
-    """2,000 connected in sequence, 300 at once, 20,000 never connected; twice, against one process."""
+    """2,000 connected in sequence, 300 at once, 20,000 never connected; three times, against one process.
+
+    Gauges and descriptors are held to what they were by the scenario. A heap breathes by some megabytes;
+    what is left behind for each session would show as many more from the first round to the last.
+    """
     bench = OwnServer(min(os.sched_getaffinity(0)))
-    measurement = await churn.run(bench, churn.Churn(), quietly)
-    [growth] = [figure for figure in measurement.figures if figure.name.startswith("growth")]
-    assert growth.median < 64  # bytes: the heap breathes by some hundred kilobytes, a leak has a size
+    measurement = await churn.run(bench, churn.Churn(rounds=3), quietly)
+    [memory] = [figure for figure in measurement.figures if figure.name == "memory after each round"]
+    assert memory.values[-1] - memory.values[0] < 8  # MiB: 200 bytes for each session of two rounds
