@@ -21,6 +21,8 @@ Location = Literal["local", "remote"]
 # However many items a body has room for, no more are looked at than the setting could allow.
 MOST_ITEMS = int(TRACKS_PER_CALL.maximum or 0)
 
+LONGEST_RID = 255  # RFC 8852 3.1; it is kept with the subscription
+
 
 class _Model(BaseModel):
     """What is read has the API's names alone: a field must not have a second name that others don't know."""
@@ -59,7 +61,7 @@ class ErrorResponse(_Answer):
 class SimulcastOptions(_Model):
     """Which layer of a simulcast publication is wanted; an empty `preferredRid` leaves it to the server."""
 
-    preferred_rid: str | None = None
+    preferred_rid: Annotated[str, Field(max_length=LONGEST_RID)] | None = None
     priority_ordering: Literal["none", "asciibetical"] | None = None
     rid_not_available: Literal["none", "asciibetical"] | None = None
 

@@ -221,6 +221,10 @@ async def test_api_1_0_what_cant_be_decoded_is_400_and_says_where(
     [
         ({"tracks": [{**PULL, "location": "here"}]}, "Invalid value: tracks[0].location: "),
         ({"sessionDescription": {"type": "pranswer", "sdp": ""}}, "Invalid value: sessionDescription.type: "),
+        (
+            {"tracks": [{**PULL, "simulcast": {"preferredRid": "r" * 256}}]},  # it is kept for as long
+            "Invalid value: tracks[0].simulcast.preferredRid: ",
+        ),
     ],
 )
 async def test_api_1_0_what_has_the_wrong_value_is_406(serve: Serve, body: dict[str, Any], text: str) -> None:
