@@ -70,7 +70,7 @@ class _BoundedRequest(Request):
 
     async def _read(self) -> bytes:
         bound = self._guard.body_bytes
-        too_large = ApiError(413, f"The body has more than {bound} bytes")
+        too_large = ApiError(413, f"The body has more than {bound:d} bytes")
         if _content_length(self) > bound:
             raise too_large
         body = bytearray()

@@ -186,7 +186,7 @@ class SessionProxy:
                     size += len(chunk)
                     if size > self._limits.body_bytes:
                         limit = self._limits.body_bytes
-                        raise _Refusal(413, "payload_too_large", f"At most {limit} bytes are passed on.")
+                        raise _Refusal(413, "payload_too_large", f"At most {limit:d} bytes are passed on.")
                     chunks.append(chunk)
         except TimeoutError as error:
             raise _Refusal(408, "request_timeout", "The body did not arrive in time.") from error

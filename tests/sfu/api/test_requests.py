@@ -11,6 +11,7 @@ import pytest
 
 from sfu.api.app import ApiLimits
 from sfu.base.ids import SessionId, TrackName
+from sfu.base.settings import ByteSize
 from sfu.directory.interface import Unavailable
 from sfu.negotiation.errors import invalid_sdp
 from sfu.negotiation.record import Simulcast
@@ -268,15 +269,16 @@ async def test_errors_never_repeat_what_was_sent(serve: Serve) -> None:
 
 
 async def test_api_1_0_a_body_past_the_bound_is_413(serve: Serve) -> None:
-    bounds = ApiLimits(body_bytes=1000)
+    bounds = ApiLimits(body_bytes=ByteSize(1024))
     async with serve(NO_TRACKS, bounds=bounds) as (api, service):
-        fits = b"{}" + b" " * 998
+        fits = b"{}" + b" " * 1022
         assert (await api.post(f"{URL}/tracks/new", content=fits)).status_code == 200
         service.asked.clear()
         for path in ("tracks/new", "renegotiate"):
             method = "POST" if path == "tracks/new" else "PUT"
             response = await api.request(method, f"{URL}/{path}", content=fits + b" ")
             assert error_of(response) == (413, "payload_too_large")
+            assert response.json()["errorDescription"] == "The body has more than 1024 bytes"
         assert service.asked == []
 
 
