@@ -225,8 +225,10 @@ class Reconciler:
 
     def _match_published(self, owned: _Owned, record: SessionRecord) -> None:
         wanted = {mline.mid: (track.name, ingress_of(mline)) for track, mline in record.incoming()}
+        # A section that pauses keeps its track: it sends again, or ends like any that is silent for long.
+        open_tracks = {(track.mid, track.name) for track in record.publications if track.state == "open"}
         for mid, held in list(owned.published.items()):
-            if mid not in wanted or wanted[mid][0] != held.name:
+            if (mid, held.name) not in open_tracks:
                 self._unpublish(owned, mid)
         for mid, (name, ingress) in wanted.items():
             held = owned.published.get(mid)
