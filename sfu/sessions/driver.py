@@ -285,8 +285,10 @@ class Driver:
                     self._unclaimed.note_gone(session, self._clock())
                     return
                 if record.dtls_role != "client":
-                    await unclaimed.hello.wait()
+                    await self._hello(unclaimed)
                 record = await self._update(session, lambda record: set_owner(record, self._node))
+                if record is None:
+                    self._unclaimed.note_gone(session, self._clock())
         except TimeoutError:
             return  # a client that checks and never says hello
         except DirectoryError as error:
@@ -299,6 +301,19 @@ class Driver:
                 self._unclaimed.remove(session)
         if held and record is not None and record.transport_state != "closed":
             self._begin(record, unclaimed)
+
+    async def _hello(self, unclaimed: Unclaimed) -> None:
+        """Wait for the client's first DTLS datagram, or until its session is deleted."""
+
+        def changed(record: SessionRecord | None) -> None:
+            if record is None:
+                unclaimed.hello.set()
+
+        watch = self._directory.watch(unclaimed.session, changed)
+        try:
+            await unclaimed.hello.wait()
+        finally:
+            watch.close()
 
     def _begin(self, record: SessionRecord, unclaimed: Unclaimed) -> None:
         now = self._clock()
