@@ -102,17 +102,17 @@ async def test_a_call_lives_on_when_the_section_that_leads_its_bundle_group_is_c
     (item,) = await subscriber.pull({"sessionId": peer.session_id, "trackName": "video"})
     await subscriber.frames_rise(item["mid"])
     await peer.close("0")
-    await subscriber.frames_rise(item["mid"], by=30, deadline_s=8)
+    await subscriber.frames_rise(item["mid"], by=30)
     (own,) = await peer.push(
         {"name": "again", "kind": "audio"}
     )  # takes the first place: yet another transport
-    await subscriber.frames_rise(item["mid"], by=30, deadline_s=8)
+    await subscriber.frames_rise(item["mid"], by=30)
     sounds = await subscriber.pull({"sessionId": peer.session_id, "trackName": "again"})
     await subscriber.sound_rises(sounds[0]["mid"])
     await peer.close(own["mid"])
     (back,) = await peer.pull({"sessionId": peer.session_id, "trackName": "video"})  # by an offer of ours
     await peer.frames_rise(back["mid"])
-    await subscriber.frames_rise(item["mid"], by=30, deadline_s=8)
+    await subscriber.frames_rise(item["mid"], by=30)
 
 
 @pytest.mark.parametrize("browser", BOTH)

@@ -98,8 +98,9 @@ export class Call extends EventTarget {
 
   #restart(session) {
     this.#timer = setTimeout(() => this.#lost(new NoMediaPath()), REBUILD_AFTER_MS - RESTART_AFTER_MS);
-    session.restartIce().catch((error) => {
-      if (session === this.session) this.#lost(error);
+    session.restartIce().catch(() => {
+      // Whatever the reason, say that a restarted server does not know the session: a new one is made.
+      if (session === this.session) this.#lost(new NoMediaPath());
     });
   }
 
