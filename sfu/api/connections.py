@@ -42,7 +42,7 @@ HEAD_TIMEOUT_S = Setting(
     10.0,
     unit="s",
     minimum=0.1,
-    help="Time in which the head of a request must arrive on a new connection, or after the last answer",
+    help="Time for a TLS handshake, then for the head of a request on a new connection or after an answer",
 )
 
 _open = Gauge("orchard_http_connections", "HTTP connections that are open")

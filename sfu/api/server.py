@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -82,11 +83,15 @@ log = get_logger("node")
 
 
 class _HttpServer(uvicorn.Server):
-    """uvicorn without signal handlers, and with an event for its start: `Server` decides when it stops."""
+    """uvicorn without signal handlers, and with an event for its start: `Server` decides when it stops.
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    A TLS handshake has `handshake_s`; uvicorn leaves it at a minute.
+    """
+
+    def __init__(self, config: uvicorn.Config, handshake_s: float) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._handshake_s = handshake_s
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -95,7 +100,18 @@ class _HttpServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
-        await super().startup(sockets)
+        config, loop = self.config, asyncio.get_running_loop()
+        connect = functools.partial(
+            config.http_protocol_class, config=config, server_state=self.server_state, app_state={}
+        )
+        timeout = self._handshake_s if config.ssl else None
+        self.servers = [
+            await loop.create_server(
+                connect, sock=sock, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=timeout
+            )
+            for sock in sockets or ()
+        ]
+        self.started = True
         self.listening.set()
 
 
@@ -202,7 +218,7 @@ class Server:
         self.url = f"{'https' if files else 'http'}://{Listen(host, port)}"
 
     async def _serve(self, config: uvicorn.Config, listener: socket.socket) -> None:
-        server = _HttpServer(config)
+        server = _HttpServer(config, self._config[HEAD_TIMEOUT_S])
         task = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
         self._running.append((server, task))
         up = asyncio.create_task(server.listening.wait(), name="http server start")

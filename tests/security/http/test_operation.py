@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import signal
 import time
@@ -125,3 +126,18 @@ async def test_connections_that_ask_nothing_do_not_hold_up_the_end(tmp_path: Pat
         assert time.monotonic() - began < 3
         for _, writer in idle:
             writer.close()
+
+
+async def test_a_tls_handshake_that_does_not_come_is_given_up(tmp_path: Path) -> None:
+    arguments = (*GIVEN, "--http-tls", "on", "--http-head-timeout", "0.3", "--data", str(tmp_path / "data"))
+    async with serving(*arguments) as (_, url):
+        host, _, port = url.removeprefix("https://").partition(":")
+        for begun in (b"", b"\x16\x03\x01\x02\x00\x01"):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(begun)
+            async with asyncio.timeout(DEADLINE_S):
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+            writer.close()
+        async with httpx.AsyncClient(verify=False) as client:  # noqa: S501 - self-made
+            assert (await client.get(f"{url}/healthz")).status_code == 200
