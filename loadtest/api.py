@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+KEEP_ALIVE_S = 2.0  # less than servers' 5 s: a call must not meet the end of its connection
+
+
 class ApiError(Exception):
     """The server refused a call, or an item of it: `status` of HTTP, `code` and text of the API."""
 
@@ -51,7 +54,11 @@ class Api:
             base_url=f"{server.url.rstrip('/')}/apps/{server.app}",
             headers={"Authorization": f"Bearer {server.secret}"},
             timeout=timeout_s,
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            limits=httpx.Limits(
+                max_connections=connections,
+                max_keepalive_connections=connections,
+                keepalive_expiry=KEEP_ALIVE_S,
+            ),
             trust_env=False,
             verify=False,  # noqa: S501 a test server's certificate is its own; what is measured is not trust
         )

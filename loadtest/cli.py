@@ -112,7 +112,7 @@ def run_setup(
 def run_memory(
     context: typer.Context,
     rounds: Rounds = 5,
-    step: Annotated[int, typer.Option(min=1, max=1000, help="Subscribers per step.")] = 50,
+    step: Annotated[int, typer.Option(min=1, max=1000, help="Subscribers per step.")] = 100,
     steps: Annotated[int, typer.Option(min=1, max=100, help="Steps.")] = 4,
     settle: Annotated[
         float, typer.Option(min=0, max=600, help="Seconds between a step and its reading.")

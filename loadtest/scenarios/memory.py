@@ -26,7 +26,7 @@ class Memory:
     """Options: subscribers are added in `steps` steps of `step`; memory is read `settle_s` after each."""
 
     rounds: int = 5
-    step: int = 50
+    step: int = 100
     steps: int = 4
     settle_s: float = 5.0
 
