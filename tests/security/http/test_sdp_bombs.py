@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -12,16 +13,17 @@ from sfu.base.ids import AppId, TrackName
 from sfu.directory.memory import MemoryDirectory
 from sfu.negotiation.errors import NegotiationError
 from sfu.negotiation.record import Fingerprint
-from sfu.negotiation.requests import Context, NewTracks, SessionDescription, TrackRequest
+from sfu.negotiation.requests import SDP_BYTES, Context, NewTracks, SessionDescription, TrackRequest
 from sfu.net.address import Address
 from sfu.sessions.service import SessionService
+from tests.sfu.negotiation.world import fixture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 APP = AppId("app")
-LARGEST = 256 * 1024
-CPU_S = 1.5  # what any of them may take on a slow machine; the worst takes a tenth of it
+LARGEST = int(SDP_BYTES.default)
+CPU_S = 2.0  # what any of them may take on a slow machine; the worst takes a fifth of it
 DIGEST = ":".join(["AA"] * 32)
 HEAD = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 OPUS = ("a=rtpmap:111 opus/48000/2", "a=fmtp:111 minptime=10;useinbandfec=1")
@@ -68,7 +70,7 @@ BOMBS: dict[str, Callable[[], str]] = {
     ),
     "codecs": lambda: offer([_many_codecs(mid) for mid in range(1000)]),
     "feedback": lambda: offer(
-        [section(mid, [*OPUS, *(f"a=rtcp-fb:* {n}" for n in range(3900))]) for mid in range(4)]
+        [section(mid, [*OPUS, *(f"a=rtcp-fb:* {n}" for n in range(3900))]) for mid in range(12)]
     ),
     "ssrcs": lambda: offer(
         [section(mid, [*OPUS, *(f"a=ssrc:{n} msid:a b" for n in range(64))]) for mid in range(1000)]
@@ -76,17 +78,17 @@ BOMBS: dict[str, Callable[[], str]] = {
     "extensions": lambda: offer(
         [section(mid, [*OPUS, *(f"a=extmap:{n} urn:x:{n}" for n in range(16, 80))]) for mid in range(1000)]
     ),
-    "group": lambda: f"{HEAD}a=group:BUNDLE {'0 ' * 120_000}\r\n{section(0)}",
-    "layers": lambda: _long("a=simulcast:send " + "a;" * 100_000),
-    "directions": lambda: _long("a=simulcast:" + "send a " * 30_000),
-    "spaces": lambda: _long("a=rtpmap:111 " + " " * 200_000 + "x"),
-    "parameters": lambda: _long("a=fmtp:111 " + ";" * 200_000),
-    "lines": lambda: HEAD + "x\n" * 120_000,
-    "empty sections": lambda: HEAD + "m=\n" * 80_000,
-    "same mids": lambda: HEAD + section(7) * 800,
-    "one character too many": lambda: HEAD + "\x00" * 200_000,
-    "no ends of lines": lambda: "v=0" + "\r" * 250_000,
-    "astral": lambda: HEAD + "s=" + "\U0001f4a3" * 65_000,
+    "group": lambda: f"{HEAD}a=group:BUNDLE {'0 ' * 380_000}\r\n{section(0)}",
+    "layers": lambda: _long("a=simulcast:send " + "a;" * 380_000),
+    "directions": lambda: _long("a=simulcast:" + "send a " * 100_000),
+    "spaces": lambda: _long("a=rtpmap:111 " + " " * 760_000 + "x"),
+    "parameters": lambda: _long("a=fmtp:111 " + ";" * 760_000),
+    "lines": lambda: HEAD + "x\n" * 380_000,
+    "empty sections": lambda: HEAD + "m=\n" * 250_000,
+    "same mids": lambda: HEAD + section(7) * 2000,
+    "one character too many": lambda: HEAD + "\x00" * 780_000,
+    "no ends of lines": lambda: "v=0" + "\r" * 780_000,
+    "astral": lambda: HEAD + "s=" + "\U0001f4a3" * 190_000,
 }
 
 
@@ -143,4 +145,24 @@ async def test_a_session_of_many_sections_never_has_the_event_loop_to_itself() -
     )
     assert response.renegotiate
     assert threading.get_ident() not in threads
+    service.close()
+
+
+async def test_an_offer_of_a_browser_with_300_sections_is_answered() -> None:
+    """Twice what a browser was recorded with: 440 KB."""
+    recorded = fixture("chromium-156-offer-120-mlines").removesuffix("\r\n")
+    head, *sections = recorded.split("\r\nm=")
+    count = 300
+    group = " ".join(map(str, range(count)))
+    text = re.sub(r"a=group:BUNDLE[^\r]*", f"a=group:BUNDLE {group}", head)
+    for mid in range(count):
+        text += "\r\nm=" + re.sub(r"a=mid:\S+", f"a=mid:{mid}", sections[mid % len(sections)])
+    context = Context(
+        b"s" * 32, [Address("192.0.2.1", 1)], Fingerprint("sha-256", DIGEST), lambda: next(numbers)
+    )
+    numbers = iter(range(1, 1 << 30))
+    service = SessionService(MemoryDirectory(), lambda: context)
+    created = await service.create_session(APP, SessionDescription("offer", text + "\r\n"))
+    assert created.description is not None
+    assert created.description.sdp.count("\r\nm=") == count
     service.close()

@@ -394,8 +394,8 @@ def test_an_sdp_that_can_t_be_read_says_so() -> None:
 
 
 def test_w14_an_sdp_past_its_bound_is_refused() -> None:
-    text = description(audio("0", "sendonly", "a=x:" + "y" * 300_000))
-    assert "longer than 262144 bytes" in refusal(World(), text).text
+    text = description(audio("0", "sendonly", "a=x:" + "y" * 800_000))
+    assert "longer than 786432 bytes" in refusal(World(), text).text
 
 
 def test_plan_b_is_refused() -> None:
