@@ -1,14 +1,16 @@
 """What one HTTP connection may take: bytes that are no body, time without a request, a place.
 
 uvicorn bounds none of these. Here the head of a request (and what surrounds the chunks of a body) is
-bounded, a connection without a request under way is closed after a time whatever it drips, and
-connections past a number are closed at once. What is no HTTP is answered with the API's error object.
+bounded, and a connection without a request under way is closed after a time, whatever it drips. Past a
+number of connections the one goes that has asked nothing for longest. What is no HTTP is answered with
+the API's error object.
 """
 
 from __future__ import annotations
 
 import http
 import json
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +28,7 @@ CONNECTIONS = Setting(
     int,
     4096,
     minimum=1,
-    help="HTTP connections at once; more are closed as they come",
+    help="HTTP connections at once; for one more the one goes that has asked nothing for longest",
 )
 HEAD_BYTES = Setting(
     "http.head_limit",
@@ -42,7 +44,15 @@ HEAD_TIMEOUT_S = Setting(
     10.0,
     unit="s",
     minimum=0.1,
-    help="Time for a TLS handshake, then for the head of a request on a new connection or after an answer",
+    help="Time for a TLS handshake, then for the head of the first request",
+)
+KEEP_ALIVE_S = Setting(
+    "http.keep_alive",
+    float,
+    75.0,
+    unit="s",
+    minimum=0.1,
+    help="How long a connection may rest between requests; longer than a proxy in front lets it",
 )
 
 _open = Gauge("orchard_http_connections", "HTTP connections that are open")
@@ -56,10 +66,12 @@ class ConnectionLimits:
     connections: int = CONNECTIONS.default
     head_bytes: int = HEAD_BYTES.default
     head_timeout_s: float = HEAD_TIMEOUT_S.default
+    keep_alive_s: float = KEEP_ALIVE_S.default
 
 
 def bounded_connections(limits: ConnectionLimits) -> type[HttpToolsProtocol]:
-    """The protocol class for `uvicorn.Config(http=...)` of one listener."""
+    """The protocol class for `uvicorn.Config(http=...)` of one listener, in place of uvicorn's keep-alive."""
+    idle: OrderedDict[BoundedConnection, None] = OrderedDict()  # without a request, longest first
 
     class BoundedConnection(HttpToolsProtocol):
         _deadline: asyncio.TimerHandle | None = None
@@ -69,11 +81,10 @@ def bounded_connections(limits: ConnectionLimits) -> type[HttpToolsProtocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             _open.inc()
+            self._await_head(limits.head_timeout_s)
             if len(self.connections) > limits.connections:
                 _refused.labels("too_many").inc()
-                transport.abort()
-            else:
-                self._await_head()
+                idle.popitem(last=False)[0].transport.abort()
 
         def connection_lost(self, exc: Exception | None) -> None:
             _open.dec()
@@ -105,7 +116,8 @@ def bounded_connections(limits: ConnectionLimits) -> type[HttpToolsProtocol]:
         def on_response_complete(self) -> None:
             super().on_response_complete()
             if self.cycle.response_complete:  # else a pipelined request has its turn
-                self._await_head()
+                self._unset_keepalive_if_required()
+                self._await_head(limits.keep_alive_s)
 
         def send_400_response(self, msg: str) -> None:
             self._refuse(400, msg)
@@ -118,11 +130,13 @@ def bounded_connections(limits: ConnectionLimits) -> type[HttpToolsProtocol]:
             self.transport.write(f"{head}{fields}\r\n{body}".encode())
             self.transport.close()
 
-        def _await_head(self) -> None:
+        def _await_head(self, wait_s: float) -> None:
             self._head_is_here()
-            self._deadline = self.loop.call_later(limits.head_timeout_s, self._late)
+            idle[self] = None
+            self._deadline = self.loop.call_later(wait_s, self._late)
 
         def _head_is_here(self) -> None:
+            idle.pop(self, None)
             if self._deadline is not None:
                 self._deadline.cancel()
                 self._deadline = None

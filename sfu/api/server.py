@@ -24,6 +24,7 @@ from sfu.api.connections import (
     CONNECTIONS,
     HEAD_BYTES,
     HEAD_TIMEOUT_S,
+    KEEP_ALIVE_S,
     ConnectionLimits,
     bounded_connections,
 )
@@ -205,6 +206,7 @@ class Server:
             connections=self._config[CONNECTIONS],
             head_bytes=self._config[HEAD_BYTES],
             head_timeout_s=self._config[HEAD_TIMEOUT_S],
+            keep_alive_s=self._config[KEEP_ALIVE_S],
         )
         options = uvicorn.Config(
             site,
