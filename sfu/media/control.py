@@ -628,7 +628,7 @@ class MediaControl:
 
 
 def _us(seconds: float) -> int:
-    return int(seconds * 1e6)
+    return round(seconds * 1e6)  # cut off, a timer would come up just before its moment, again and again
 
 
 def _fresh_ssrc() -> int:
