@@ -90,7 +90,10 @@ cdef uint32_t egress_timestamp(Engine e, const Egress *g, const Packet *p, int64
         return expected
     if not old.has_sr or not s.has_sr:
         return expected
-    apart = ((<int64_t> (s.sr_ntp - old.sr_ntp) >> 8) * <int64_t> g.clock_rate) >> 24
+    apart = <int64_t> (s.sr_ntp - old.sr_ntp)
+    if apart > <int64_t> 1 << 40 or -apart > <int64_t> 1 << 40:
+        return expected   # 256 s: of different clocks, and past what the product below can hold
+    apart = ((apart >> 8) * <int64_t> g.clock_rate) >> 24
     mapped = p.rtp.timestamp - s.sr_timestamp + <uint32_t> apart + old.sr_timestamp + g.timestamp_offset
     apart = eseq_diff(mapped, expected)
     if apart > <int64_t> g.clock_rate or -apart > <int64_t> g.clock_rate:

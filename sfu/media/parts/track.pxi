@@ -176,6 +176,7 @@ cdef int source_lead(Engine e, uint32_t index) noexcept nogil:
         return -1 - <int> DROP_EVENT
     lead[0] = index
     s.heard = True
+    s.wanted_told = False   # who took the events may have cleared another source's, then in the lead
     return 0
 
 
