@@ -46,9 +46,9 @@ function write(message) {
 }
 
 const CAMERA_FLAGS = {
-  fake: ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"],
+  fake: ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=fps=30"],
   none: ["--use-fake-ui-for-media-stream"],
-  denied: ["--deny-permission-prompts", "--use-fake-device-for-media-stream"],
+  denied: ["--deny-permission-prompts", "--use-fake-device-for-media-stream=fps=30"],
 };
 const CAMERA_PREFS = {
   fake: {},

@@ -115,8 +115,6 @@ async def test_picture_and_sound_go_from_a_browser_to_aiortc(
 async def test_picture_and_sound_go_from_aiortc_to_a_browser(
     browser: BrowserName, codec: str, open_page: OpenPage, orchard: Orchard
 ) -> None:
-    if browser == "firefox" and codec == "H264":
-        pytest.skip("Debian's Firefox has no H264 without its add-on")
     publisher = await AiortcPeer.open(orchard)
     try:
         await publisher.push(codec=codec)
@@ -157,8 +155,55 @@ async def test_a_minute_passes_without_a_freeze(
         now = await subscriber.inbound("1")
         assert now["framesDecoded"] - before["framesDecoded"] > 50
     end = await subscriber.inbound("1")
-    assert end["framesDecoded"] - start["framesDecoded"] > MINUTE_S * 20
+    assert end["framesDecoded"] - start["framesDecoded"] > MINUTE_S * 15  # of 30, on two cores
     assert (end.get("freezes") or 0) == (start.get("freezes") or 0)
     assert (await subscriber.inbound("0"))["audioEnergy"] > sound["audioEnergy"]
     await publisher_sees_the_network(publisher)
     await subscriber_sees_the_network(subscriber)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("browser", "codec"), WITH_AIORTC)
+async def test_aiortc_receives_for_a_minute(
+    browser: BrowserName, codec: str, open_page: OpenPage, orchard: Orchard
+) -> None:
+    publisher = await publish(open_page, orchard, browser, codec, MEDIUM)
+    subscriber = await AiortcPeer.open(orchard)
+    try:
+        await subscriber.pull(*both_of(publisher.session_id))
+        await _aiortc_receives(subscriber, frames=30)
+        sinks = [subscriber.sinks[mid] for mid in ("0", "1")]
+        for _ in range(MINUTE_S // 5):
+            before = [sink.frames for sink in sinks]
+            energy = sinks[0].energy
+            await asyncio.sleep(5)
+            sound, picture = (sink.frames - then for sink, then in zip(sinks, before, strict=True))
+            assert sound > 200
+            assert picture > 50
+            assert sinks[0].energy > energy
+        await publisher_sees_the_network(publisher)
+    finally:
+        await subscriber.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("browser", "codec"), WITH_AIORTC)
+async def test_aiortc_is_received_for_a_minute(
+    browser: BrowserName, codec: str, open_page: OpenPage, orchard: Orchard
+) -> None:
+    publisher = await AiortcPeer.open(orchard)
+    try:
+        await publisher.push(codec=codec)
+        subscriber = await subscribe(open_page, orchard, browser, publisher.session_id)
+        await subscriber.frames_rise("1", by=60)
+        start, sound = await subscriber.inbound("1"), await subscriber.inbound("0")
+        for _ in range(MINUTE_S // 5):
+            before = await subscriber.inbound("1")
+            await asyncio.sleep(5)
+            assert (await subscriber.inbound("1"))["framesDecoded"] - before["framesDecoded"] > 50
+        end = await subscriber.inbound("1")
+        assert (end.get("freezes") or 0) == (start.get("freezes") or 0)
+        assert (await subscriber.inbound("0"))["audioEnergy"] > sound["audioEnergy"]
+        await subscriber_sees_the_network(subscriber)
+    finally:
+        await publisher.close()
