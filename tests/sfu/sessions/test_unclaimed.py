@@ -1,6 +1,6 @@
 from sfu.base.ids import SessionId
 from sfu.net.address import Address, Path, make_path
-from sfu.sessions.unclaimed import DATAGRAMS, PATHS, UnclaimedSessions
+from sfu.sessions.unclaimed import DATAGRAMS, GONE_S, PATHS, UnclaimedSessions
 from sfu.transport.ice import Check
 
 A, B = SessionId("a" * 32), SessionId("b" * 32)
@@ -70,3 +70,24 @@ def test_nothing_is_left_of_a_session_that_was_removed() -> None:
     assert sessions.remove(A) is None
     assert len(sessions) == 0
     assert sessions.on_path(path(1)) is None
+
+
+def test_a_session_that_is_claimed_has_its_paths_to_itself() -> None:
+    sessions = UnclaimedSessions(limit=2)
+    sessions.checked(sessions.add(A, 0.0), path(1), check(A))
+    sessions.leave(path(1))
+    assert sessions.on_path(path(1)) is None
+    sessions.leave(path(1))
+
+
+def test_sessions_that_are_gone_are_remembered_for_a_while_and_in_bounds() -> None:
+    sessions = UnclaimedSessions(limit=2)
+    sessions.note_gone(A, 0.0)
+    assert sessions.is_gone(A, GONE_S - 1)
+    assert not sessions.is_gone(A, GONE_S)
+    for number in range(5):
+        sessions.note_gone(SessionId(f"{number:032x}"), 0.0)
+    assert [sessions.is_gone(SessionId(f"{number:032x}"), 1.0) for number in range(5)] == [False] * 3 + [
+        True
+    ] * 2
+    assert not sessions.is_gone(B, 0.0)

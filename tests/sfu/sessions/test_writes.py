@@ -69,3 +69,12 @@ async def test_what_waits_for_a_session_that_is_over_is_dropped() -> None:
     writes.forget(SESSION)
     await writes.settle()
     assert store.stores == 0
+
+
+async def test_a_store_that_stays_away_does_not_keep_a_node_from_ending() -> None:
+    store = Store(failures=1_000_000)
+    writes = RecordWrites(store.update, retry_s=0.001, patience_s=0.02)
+    writes.write(SESSION, add(1))
+    async with asyncio.timeout(5):
+        await writes.settle()
+    assert store.stores == 0

@@ -459,3 +459,17 @@ def test_any_checks_keep_the_selection_valid_and_the_events_true(
         assert len(valid) <= 4
         at = agent.timer_at()
         assert agent.is_over or (at is not None and at > now)
+
+
+def test_w37_a_check_heard_before_opens_no_path_and_keeps_no_consent() -> None:
+    """Who saw a check may send it again, from elsewhere or after the client has left."""
+    agent = IceAgent(generation=0, remote_ufrag=REMOTE_UFRAG, now=0.0)
+    home, elsewhere = path_from("198.51.100.1"), path_from("203.0.113.9")
+    seen = check(use_candidate=True)
+    agent.receive_check(seen, home, 0.0)
+    with pytest.raises(CheckRefused) as refused:
+        agent.receive_check(seen, elsewhere, 5.0)
+    assert refused.value.reason is Refusal.REPLAYED
+    assert agent.receive_check(seen, home, 6.0) == []
+    assert [type(event) for event in agent.handle_timer(7.0)] == [Disconnected]
+    assert agent.selected_path == home
