@@ -174,6 +174,20 @@ async def test_a_track_swapped_by_update_shows_the_other_picture(
     )
 
 
+async def test_a_publishers_estimate_of_its_bandwidth_rises_by_our_feedback(
+    open_page: OpenPage, orchard: Orchard
+) -> None:
+    """Chromium begins at 300 kbit/s and goes up as transport-wide feedback tells it to."""
+    publisher = await BrowserPeer.open(await open_page("chromium"), orchard, "publisher")
+    size = {"width": 1280, "height": 720, "fps": 30}
+    await publisher.push({"name": "video", "kind": "video", "codecs": ["VP8"], "size": size})
+    await eventually(
+        publisher.stats,
+        lambda stats: (stats["transport"].get("availableOut") or 0) > 1_500_000,
+        "room for 1.5 Mbit/s upwards",
+    )
+
+
 async def test_a_second_subscriber_sees_a_picture_at_once(open_page: OpenPage, orchard: Orchard) -> None:
     """sfu.md 5.3: a keyframe is asked for when a subscriber is ready, not left to chance."""
     publisher = await publisher_of(open_page, orchard)

@@ -18,6 +18,9 @@ export class ApiError extends Error {
   }
 }
 
+const RETRIES = 3;
+const RETRY_DELAY_MS = 300;
+
 /** The HTTP side. `root` ends where `/sessions/new` begins, such as `https://host/v1/apps/APP`. */
 export class SessionApi {
   #root;
@@ -30,6 +33,18 @@ export class SessionApi {
   }
 
   async #call(method, path, body) {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await this.#callOnce(method, path, body);
+      } catch (error) {
+        // 429 is said before anything has changed, so the same call may be made again.
+        if (!(error instanceof ApiError) || error.status !== 429 || attempt === RETRIES) throw error;
+        await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS * 2 ** attempt));
+      }
+    }
+  }
+
+  async #callOnce(method, path, body) {
     const response = await fetch(this.#root + path, {
       method,
       headers: this.#headers,

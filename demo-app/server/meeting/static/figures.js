@@ -57,6 +57,7 @@ export class Figures {
         ["Size", size(out), size(back)],
         ["Frames", show(out.fps, 0, "/s"), show(back.fps, 0, "/s")],
         ...common,
+        ["Limited by", out.limitation ?? ABSENT, ABSENT],
         ["Freezes", ABSENT, back.freezes === undefined ? ABSENT : String(back.freezes)],
       ];
     };
@@ -67,7 +68,7 @@ export class Figures {
         ["Connected after", connectedAfterMs === null ? ABSENT : show(connectedAfterMs, 0, "ms")],
         ["Round trip", milliseconds(transport.roundTrip)],
         ["Server", transport.remote ?? ABSENT],
-        ["Encryption", transport.srtpCipher ?? transport.dtls ?? ABSENT],
+        ["Encryption", transport.srtpCipher?.replace("SRTP_", "") ?? transport.dtls ?? ABSENT],
         ["Room upwards", bitrate(transport.availableOut)],
       ],
       video: rows("video"),
