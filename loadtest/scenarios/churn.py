@@ -78,14 +78,19 @@ async def run(bench: Bench, options: Churn, tell: Tell) -> Measurement:
         # What the first sessions load and allocate once is no leak.
         await _round(target, source.track, WARM_UP, "warm-up", tell)
         levels = [await _settled(target, before, options.settle_s)]
+        peaks: list[int] = []
         for number in range(options.rounds):
             await _round(target, source.track, options, f"round {number + 1}", tell)
+            peaks.append(target.meter.pss_bytes())
             levels.append(await _settled(target, before, options.settle_s))
     after = levels[1:]
     grown = tuple((b.pss_bytes - a.pss_bytes) / options.sessions for a, b in itertools.pairwise(after))
     figures = [
         Figure("memory before", "MiB", (levels[0].pss_bytes / 2**20,)),
-        Figure("memory after each round", "MiB", tuple(level.pss_bytes / 2**20 for level in after)),
+        Figure("memory at the end of each round", "MiB", tuple(peak / 2**20 for peak in peaks)),
+        Figure(
+            "memory when settled after each round", "MiB", tuple(level.pss_bytes / 2**20 for level in after)
+        ),
         Figure("descriptors before", "", (float(before.descriptors),)),
         Figure("descriptors after each round", "", tuple(float(level.descriptors) for level in after)),
     ]
