@@ -184,7 +184,7 @@ class Driver:
         transport.endpoint.restart_ice(record.generation, record.client.ufrag, fingerprints, now)
         if record.association != transport.association:
             transport.association = record.association
-            transport.endpoint.begin_anew()
+            transport.endpoint.begin_anew(_role_of(record))
             self._handshake_begins(transport, now)
         self._after(record.id, transport, [])
         self._arm()
@@ -331,7 +331,7 @@ class Driver:
             return
         endpoint = Endpoint(
             context,
-            DtlsRole.CLIENT if record.dtls_role == "client" else DtlsRole.SERVER,
+            _role_of(record),
             [str(fingerprint) for fingerprint in record.client.fingerprints],
             generation=record.generation,
             remote_ufrag=record.client.ufrag,
@@ -507,6 +507,10 @@ class Driver:
         self._armed_at = at
         delay_s = max(0.0, at - self._clock())
         self._armed = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
+
+
+def _role_of(record: SessionRecord) -> DtlsRole:
+    return DtlsRole.CLIENT if record.dtls_role == "client" else DtlsRole.SERVER
 
 
 def _knows_client(record: SessionRecord) -> bool:

@@ -107,15 +107,16 @@ class Endpoint:
             self._dtls = self._make_dtls()
             self._closes_at = None
 
-    def begin_anew(self) -> None:
+    def begin_anew(self, role: DtlsRole) -> None:
         """The client drops its transport, with a goodbye, and makes another under the same credentials.
 
-        The API has agreed to it. DTLS starts afresh: a second `Connected` follows, and what the old
-        association still says counts for nothing.
+        The API has agreed to it, and to our `role` in the new one. DTLS starts afresh: a second
+        `Connected` follows, and what the old association still says counts for nothing.
         """
         if self.is_over:
             return
         self._ice.select_anew()
+        self._role = role
         self._dtls = self._make_dtls()
         self._closes_at = None
 

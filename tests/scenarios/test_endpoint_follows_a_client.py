@@ -232,7 +232,7 @@ def test_w2_a_restart_with_another_fingerprint_starts_dtls_afresh(monkeypatch: p
 def test_a_client_whose_leading_section_went_makes_a_new_transport_under_the_same_credentials() -> None:
     """What Chromium and Firefox do: a goodbye on the old path, then checks and a ClientHello on a new one."""
     server, client, network = call()
-    server.endpoint.begin_anew()
+    server.endpoint.begin_anew(DtlsRole.SERVER)
     client.dtls.close()
     network.run(until=network.now + 0.05)
     client.start_dtls()
@@ -246,9 +246,20 @@ def test_a_client_whose_leading_section_went_makes_a_new_transport_under_the_sam
     assert "Closed" not in server.kinds()
 
 
+def test_the_roles_may_turn_round_in_a_new_association() -> None:
+    """RFC 8842 5.5: they are negotiated anew for each."""
+    server, client, network = call()
+    server.endpoint.begin_anew(DtlsRole.CLIENT)
+    client.role = DtlsRole.SERVER
+    client.start_dtls()
+    client.move(MOBILE, network.now)
+    network.run(until=network.now + 5.0, done=lambda: connected(server, client, times=2))
+    assert connected(server, client, times=2)
+
+
 def test_a_client_that_keeps_its_transport_after_all_goes_on() -> None:
     server, _, network = call()
-    server.endpoint.begin_anew()
+    server.endpoint.begin_anew(DtlsRole.SERVER)
     network.run(until=network.now + 5.0)
     assert server.endpoint.selected_path == path_of(HOME)
     assert server.kinds().count("Connected") == 1
