@@ -220,10 +220,8 @@ class MediaControl:
         """Send a STUN or DTLS datagram at once; False when the kernel did not take it."""
         return self._engine.send(path, data)
 
-    def timer_at(self) -> float | None:
-        """The moment at which `handle_timer` has work, or None."""
-        if not self._peers:
-            return None
+    def timer_at(self) -> float:
+        """The moment at which `handle_timer` has work: once a second at least, for the counters."""
         moments = [self._second_at] if self._tick_at is None else [self._tick_at, self._second_at]
         moments += [at for key in self._wanted if (at := self._requests[key].timer_at()) is not None]
         return min(moments)

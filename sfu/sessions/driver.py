@@ -490,17 +490,17 @@ class Driver:
                 log.exception("transport.timer_fault", session=session)
                 if session in self._transports:
                     self._over(session, "fault")
-        media_at = self._media.timer_at()
-        if media_at is not None and media_at <= now:
+        if self._media.timer_at() <= now:
             self._media.handle_timer(now)
         self._reconciler.media_events(self._media.take_events())
         self._arm()
 
     def _arm(self) -> None:
         """One timer of the loop for everything, moved only when an earlier moment has come up."""
-        moments = [at for at in (self._timers.next_at(), self._media.timer_at()) if at is not None]
-        at = min(moments, default=None)
-        if at is None or (self._armed_at is not None and self._armed_at <= at):
+        ours, at = self._timers.next_at(), self._media.timer_at()
+        if ours is not None and ours < at:
+            at = ours
+        if self._armed_at is not None and self._armed_at <= at:
             return
         if self._armed is not None:
             self._armed.cancel()

@@ -107,8 +107,8 @@ def test_the_console_form_is_for_people() -> None:
 def test_warnings_of_libraries_come_out_in_the_same_form_and_no_chatter() -> None:
     out = io.StringIO()
     configure_logging("info", "json", out)
-    logging.getLogger("uvicorn.error").info("Shutting down")
-    logging.getLogger("uvicorn.error").warning("Invalid HTTP request %s", "received")
+    logging.getLogger("library").info("Starting")
+    logging.getLogger("library").warning("Running low on %s", "patience")
     (line,) = lines(out)
-    assert line["event"] == "Invalid HTTP request received"
+    assert line["event"] == "Running low on patience"
     assert line["level"] == "warning"

@@ -184,7 +184,7 @@ class Node:
     def advance(self, seconds: float) -> None:
         """Let time pass, doing what is due at its moment."""
         end = self.now + seconds
-        while (at := self.media.timer_at()) is not None and at <= end:
+        while (at := self.media.timer_at()) <= end:
             self.now = max(self.now, at)
             self.media.handle_timer(self.now)
         self.now = end

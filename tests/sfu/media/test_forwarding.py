@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from sfu.base.ids import Mid, PayloadType, Rid, Ssrc
 from sfu.media.control import LimitReached, Limits, MediaError, UnknownHandle
@@ -444,7 +445,8 @@ def test_a_subscription_outlives_the_track_and_peers_leave_nothing(node: Node) -
     assert not node.media.egress_stats(egress).flowing
     node.media.remove_peer(subscriber.peer)
     assert set(node.media.live().values()) == {0}
-    assert node.media.timer_at() is None
+    node.advance(2)
+    assert REGISTRY.get_sample_value("orchard_media_live", {"thing": "peers"}) == 0
 
 
 def test_an_ssrc_subscribed_anew_goes_on_with_its_numbers(node: Node) -> None:
