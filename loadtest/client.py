@@ -43,6 +43,7 @@ from loadtest.ice import Checks, Credentials, IceError, State, new_credentials
 from loadtest.seal import Endpoint, SealError, Swarm
 from loadtest.source import Media, Source
 from sfu.net.address import Address
+from sfu.wire.rtcp import ReportBlock
 from sfu.wire.stun import StunError
 
 if TYPE_CHECKING:
@@ -326,7 +327,7 @@ class Peer:
         if blocks:
             self.endpoint.send_rtcp(rtcp.receiver_report(self._ssrc, blocks))
 
-    def _block(self, stats: StreamStats, now: float) -> rtcp.Block:
+    def _block(self, stats: StreamStats, now: float) -> ReportBlock:
         """RFC 3550 A.3 and 6.4.1."""
         expected = stats.received + stats.lost
         expected_before, received_before = self._reports.get(stats.ssrc, (0, 0))
@@ -336,7 +337,7 @@ class Peer:
         fraction = min(255, lost_now * 256 // expected_now) if expected_now > 0 else 0
         last_sr, arrived_at = self._sender_reports.get(stats.ssrc, (0, now))
         delay = round((now - arrived_at) * 65536) if last_sr else 0
-        return rtcp.Block(
+        return ReportBlock(
             stats.ssrc, fraction, stats.lost, stats.highest, round(stats.jitter), last_sr, delay
         )
 

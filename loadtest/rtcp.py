@@ -10,6 +10,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from sfu.wire.rtcp import ReportBlock
+
 SENDER_REPORT: Final = 200
 RECEIVER_REPORT: Final = 201
 DESCRIPTION: Final = 202
@@ -19,19 +21,6 @@ FIR: Final = 4
 NTP_EPOCH_S: Final = 2_208_988_800
 _BLOCKS: Final = 31
 _CNAME: Final = b"loadtest"
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A report block. `fraction_lost` is in 256ths; `last_sr` and `delay` are in 65536ths of a second."""
-
-    ssrc: int
-    fraction_lost: int
-    lost: int
-    highest: int
-    jitter: int
-    last_sr: int
-    delay: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +42,7 @@ class KeyframeWanted:
 class ReportOnUs:
     """What the receiver of our stream says about it."""
 
-    block: Block
+    block: ReportBlock
 
 
 RtcpEvent = SenderReport | KeyframeWanted | ReportOnUs
@@ -69,7 +58,7 @@ def pli(sender: int, media: int) -> bytes:
     return struct.pack("!BBHII", 0x80 | PLI, PAYLOAD_FEEDBACK, 2, sender, media)
 
 
-def receiver_report(sender: int, blocks: list[Block]) -> bytes:
+def receiver_report(sender: int, blocks: list[ReportBlock]) -> bytes:
     """A compound packet that reports up to 31 streams."""
     blocks = blocks[:_BLOCKS]
     head = struct.pack("!BBHI", 0x80 | len(blocks), RECEIVER_REPORT, 1 + 6 * len(blocks), sender)
@@ -103,7 +92,7 @@ def read(packet: bytes) -> list[RtcpEvent]:
     return events
 
 
-def _write_block(block: Block) -> bytes:
+def _write_block(block: ReportBlock) -> bytes:
     lost = max(-(1 << 23), min(block.lost, (1 << 23) - 1)) & 0xFFFFFF
     return struct.pack(
         "!IIIIII",
@@ -121,7 +110,7 @@ def _read_blocks(data: bytes, count: int) -> list[RtcpEvent]:
     for at in range(0, min(24 * count, len(data) - 23), 24):
         ssrc, loss, highest, jitter, last_sr, delay = struct.unpack_from("!IIIIII", data, at)
         lost = (loss & 0xFFFFFF) - ((loss & 0x800000) << 1)
-        events.append(ReportOnUs(Block(ssrc, loss >> 24, lost, highest, jitter, last_sr, delay)))
+        events.append(ReportOnUs(ReportBlock(ssrc, loss >> 24, lost, highest, jitter, last_sr, delay)))
     return events
 
 

@@ -15,7 +15,10 @@ class RtcpError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReportBlock:
-    """What a receiver says of one stream (RFC 3550 6.4.1)."""
+    """What a receiver says of one stream (RFC 3550 6.4.1).
+
+    `fraction_lost` is in 256ths; `last_sr` and `delay` are in 65536ths of a second.
+    """
 
     ssrc: int
     fraction_lost: int

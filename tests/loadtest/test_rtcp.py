@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest import rtcp
+from sfu.wire.rtcp import ReportBlock
 
-BLOCK = rtcp.Block(
+BLOCK = ReportBlock(
     ssrc=7, fraction_lost=12, lost=-3, highest=70_000, jitter=99, last_sr=0x12345678, delay=65536
 )
 INFO = RtcpReceiverInfo(
