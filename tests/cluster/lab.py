@@ -7,7 +7,8 @@
 A `Lab` makes the three kinds and takes them away again; names begin with the process id, and the
 namespaces of processes that are gone are swept at the next start. Needs root. netem is not in the
 kernel: loss is made by nftables in the router's forward hook (in the output hook the sender would
-get EPERM), and a new address by stateless rewriting in the router.
+get EPERM), a new address by stateless rewriting in the router, and delay, jitter, bursts of loss, re-ordering
+and a limited rate by a link of TUN devices in place of a client's veth pair (`link.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+
+from tests.cluster.link import Conditions, Direction, LinkProcess, WayCounts
 
 _OURS = re.compile(r"orch-(\d+)-\w+")
 SERVER_V4 = "10.70.0.2"
@@ -134,6 +137,22 @@ class Uplink:
         return f"fd71:{self.number}::2"
 
 
+@dataclass(frozen=True, slots=True)
+class LongUplink(Uplink):
+    """A client's way to the router that takes its time: see `Conditions`."""
+
+    link: LinkProcess
+
+    def set(self, conditions: Conditions, *directions: Direction) -> None:
+        """Change the conditions from now on, in both directions if none is named."""
+        for direction in directions or ("up", "down"):
+            self.link.set(direction, conditions)
+
+    def counts(self, direction: Direction) -> WayCounts:
+        """What has become of the packets of one direction."""
+        return self.link.counts()[direction]
+
+
 class Drop:
     """A rule that drops, its counter, and its end."""
 
@@ -165,6 +184,7 @@ class Lab:
 
     def __init__(self) -> None:
         self._namespaces: list[Namespace] = []
+        self._processes: list[LinkProcess] = []
         self._links = 0
         self._drops = 0
 
@@ -191,6 +211,9 @@ class Lab:
         self._take_away()
 
     def _take_away(self) -> None:
+        for process in self._processes:
+            process.close()
+        self._processes.clear()
         for namespace in self._namespaces:
             subprocess.run(["ip", "netns", "del", namespace.name], capture_output=True, check=False)
         self._namespaces.clear()
@@ -224,10 +247,34 @@ class Lab:
 
     def uplink(self, client: Namespace, *, ipv4: bool = True, ipv6: bool = True, metric: int = 100) -> Uplink:
         """Give a client a way to the router and a default route; the lowest metric is taken first."""
-        self._links += 1
-        number = self._links
-        uplink = Uplink(client, f"up{number}", f"to-up{number}", number)
+        uplink = Uplink(client, *self._link_names())
         self._wire(self.router, uplink.router_device, client, uplink.device)
+        self._number(uplink, ipv4=ipv4, ipv6=ipv6, metric=metric)
+        return uplink
+
+    def long_uplink(
+        self, client: Namespace, *, seed: int = 1, ipv4: bool = True, ipv6: bool = True, metric: int = 100
+    ) -> LongUplink:
+        """As `uplink`, by a link without delay and loss until it is told of some."""
+        device, router_device, number = self._link_names()
+        near, far = f"o{os.getpid()}n{number}", f"o{os.getpid()}f{number}"
+        process = LinkProcess(near, far, seed)
+        self._processes.append(process)
+        for here, namespace, there in ((near, client, device), (far, self.router, router_device)):
+            _run("ip", "link", "set", here, "netns", namespace.name, "name", there)
+            namespace.ip(f"link set {there} mtu {MTU} up")
+        uplink = LongUplink(client, device, router_device, number, process)
+        self._number(uplink, ipv4=ipv4, ipv6=ipv6, metric=metric)
+        return uplink
+
+    def _link_names(self) -> tuple[str, str, int]:
+        """Device, router's device and number of a new uplink."""
+        self._links += 1
+        return f"up{self._links}", f"to-up{self._links}", self._links
+
+    def _number(self, uplink: Uplink, *, ipv4: bool, ipv6: bool, metric: int) -> None:
+        """Addresses and default routes."""
+        number, client = uplink.number, uplink.client
         self._address(
             self.router,
             uplink.router_device,
@@ -239,7 +286,6 @@ class Lab:
             client.ip(f"route add default via 10.71.{number}.1 dev {uplink.device} metric {metric}")
         if ipv6:
             client.ip(f"-6 route add default via fd71:{number}::1 dev {uplink.device} metric {metric}")
-        return uplink
 
     def drop(self, uplink: Uplink, direction: str, *matches: str) -> Drop:
         """Drop UDP packets that match any, in one direction: "up" leaves the client, "down" goes to it."""
