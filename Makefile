@@ -1,6 +1,6 @@
 # Short names for what one does often. `make lock` after a change of the dependencies in pyproject.toml.
 
-.PHONY: setup server test check format lock package clean
+.PHONY: setup server test check format sanitize lock package clean
 
 setup:
 	script/setup --test
@@ -20,6 +20,9 @@ check:
 format:
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+
+sanitize:
+	script/sanitize
 
 LOCK = .venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --build-deps-for=editable \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host

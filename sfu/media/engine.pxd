@@ -21,6 +21,8 @@ cdef extern from "bytes.h" nogil:
 
 
 cdef extern from "seq.h" nogil:
+    enum:
+        SEQMAP_PIECES
     struct seqmap_t "seqmap":
         uint32_t count
         uint32_t highest

@@ -155,3 +155,6 @@ def probe_twcc(
     arrivals: list[tuple[int, int] | None], sender: int, media: int, room: int = 1200
 ) -> list[bytes]:
     """Record (sequence number, µs) in turn; None asks for a report. The feedback packets, in order."""
+
+def probe_tables(e: Engine) -> list[str]:
+    """What does not fit together in the tables, in words: nothing, always."""

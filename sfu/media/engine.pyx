@@ -43,6 +43,7 @@ include "parts/egress.pxi"
 include "parts/rtcp_out.pxi"
 include "parts/stats.pxi"
 include "parts/probe.pxi"
+include "parts/probe_tables.pxi"
 
 
 cdef const uint8_t *path_key(bytes path) except NULL:

@@ -14,6 +14,7 @@ from pylibsrtp import Policy, Session
 
 from sfu.base.ids import Mid, PayloadType, Ssrc
 from sfu.media.control import Limits, MediaControl
+from sfu.media.engine import probe_tables
 from sfu.media.events import ControlDatagram, EgressId, MediaEvent, PeerId, TrackId
 from sfu.media.tracks import Egress, ExtensionIds, Feedback, IngressCodec, IngressTrack, Kind, Routes
 from sfu.net.address import Address, Path, make_path
@@ -139,8 +140,9 @@ class Node:
         self._clients: list[socket.socket] = []
 
     def close(self) -> None:
-        """Close all sockets. Slots must be at rest."""
+        """Close all sockets. Slots must be at rest, and the engine's tables agree."""
         assert self.media.live()["slots"] == 0
+        assert self.faults() == []
         for sock in (self.sock, *self._clients):
             sock.close()
 
@@ -189,6 +191,10 @@ class Node:
             self.media.handle_timer(self.now)
         self.now = end
         self.events += self.media.take_events()
+
+    def faults(self) -> list[str]:
+        """What does not fit together in the engine's tables."""
+        return probe_tables(self.media._engine)  # pyright: ignore[reportPrivateUsage] -- to look inside
 
     def drops(self) -> dict[str, int]:
         """Drop counters that are not 0."""

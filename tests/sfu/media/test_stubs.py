@@ -48,7 +48,7 @@ def _arguments(function: Function) -> list[str]:
 @pytest.mark.parametrize(("module", "path"), STUBS, ids=["engine", "batch"])
 def test_every_signature_of_the_stub_is_that_of_the_source(module: ModuleType, path: Path) -> None:
     """Names and order of arguments, read from the source, since compiled methods do not tell them."""
-    parts = [path.with_suffix(".pyx"), *sorted((path.parent / "parts").glob("probe.pxi"))]
+    parts = [path.with_suffix(".pyx"), *sorted((path.parent / "parts").glob("probe*.pxi"))]
     text = "\n".join(part.read_text() for part in parts)
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, Function) or node.name.startswith("__"):
