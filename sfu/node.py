@@ -36,9 +36,11 @@ from sfu.transport.dtls import DtlsContext
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from sfu.base.ids import SessionId
     from sfu.base.settings import Config
     from sfu.directory.interface import App
     from sfu.net.address import Address
+    from sfu.sessions.statistics import MediaStatistics
 
 MEDIA_LISTEN = Setting(
     "media.listen", Listen, Listen("", 40000), alias="media", help="The UDP port of all media, [HOST:]PORT"
@@ -136,7 +138,12 @@ class Node:
             media_wait_s=config[MEDIA_WAIT_S],
             unconnected_life_s=config[UNCONNECTED_LIFE_S],
         )
-        self.service = SessionService(self.directory, self._negotiation_context, limits=limits)
+        self.service = SessionService(
+            self.directory,
+            self._negotiation_context,
+            limits=limits,
+            measure=self.statistics,
+        )
         self._stack.callback(self.service.close)
         self._driver = Driver(
             MediaControl(sock),
@@ -172,6 +179,10 @@ class Node:
     def sizes(self) -> dict[str, int]:
         """How many of each thing this node holds; all are 0 without sessions."""
         return self._driver.sizes()
+
+    def statistics(self, session: SessionId) -> MediaStatistics | None:
+        """What the media of a session has done; None if this node does not hold it."""
+        return self._driver.statistics(session)
 
     # certificates
 

@@ -16,14 +16,17 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from sfu.api.errors import ApiError, add_error_handlers
+from sfu.api.stats import SessionStatisticsResponse
 from sfu.base.ids import AppId, SessionId
 from sfu.base.log import get_logger
+from sfu.sessions.statistics import SessionStatistics
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sfu.directory.interface import Directory
     from sfu.negotiation.record import SessionRecord
+    from sfu.sessions.statistics import Measure
 
 log = get_logger("admin")
 
@@ -75,10 +78,11 @@ def open_admin_socket(path: Path) -> socket.socket:
     return listener
 
 
-def create_admin_app(directory: Directory) -> FastAPI:
+def create_admin_app(directory: Directory, measure: Measure) -> FastAPI:
     """The ASGI application to serve on the socket of `open_admin_socket`.
 
-    A session is closed by deleting its record: its owner sees it go and closes the transport.
+    `measure` gives what the media of a session has done. A session is closed by deleting its record: its
+    owner sees it go and closes the transport.
     """
     app = FastAPI(openapi_url=None, redirect_slashes=False)
 
@@ -87,6 +91,16 @@ def create_admin_app(directory: Directory) -> FastAPI:
         """All sessions, or those of the app that the query names."""
         records = await directory.list_sessions(_asked_app(request))
         return SessionList(sessions=[_line(record) for record in records])
+
+    @app.get("/sessions/{session}/statistics", response_model_by_alias=False)
+    async def statistics(session: str) -> SessionStatisticsResponse:
+        """What the media of one session has done."""
+        record = await directory.get_session(SessionId(session))
+        if record is None or record.transport_state == "closed":
+            raise ApiError(404, "Session not found")
+        return SessionStatisticsResponse.model_validate(
+            SessionStatistics(record.id, record.transport_state, measure(record.id))
+        )
 
     @app.delete("/sessions")
     async def close_sessions(request: Request) -> Closed:

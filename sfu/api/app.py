@@ -20,6 +20,7 @@ from sfu.api.limits import CallRate
 from sfu.api.openapi import openapi_document
 from sfu.api.route import Guard, guarded_route
 from sfu.api.sessions import add_session_operations
+from sfu.api.stats import STATISTICS_PREFIX, add_statistics_operations
 from sfu.api.tracks import add_track_operations
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 # Clients of the published API use both; the first is the documented one.
 PREFIXES = ("/v1/apps/{appId}", "/apps/{appId}")
-_ROOTS = frozenset(("v1", "apps", "healthz", "readyz", "metrics", "openapi.json"))
+_ROOTS = frozenset(("v1", "apps", "orchard", "healthz", "readyz", "metrics", "openapi.json"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,9 @@ def create_app(
         add_session_operations(router, service)
         add_track_operations(router, service)
         app.router.routes.extend(router.routes)
+    router = APIRouter(prefix=STATISTICS_PREFIX, route_class=route_class)
+    add_statistics_operations(router, service)
+    app.router.routes.extend(router.routes)
     add_node_operations(app.router, not_ready, metrics_secret)
     document = JSONResponse(openapi_document(app.routes))
 

@@ -158,7 +158,9 @@ class Server:
             raise NodeError(
                 f"{node.data.admin_socket}: {error.strerror or error}; a shorter --data may be what it takes"
             ) from error
-        await self._serve(uvicorn.Config(create_admin_app(node.directory), **_OPTIONS), admin)
+        await self._serve(
+            uvicorn.Config(create_admin_app(node.directory, node.statistics), **_OPTIONS), admin
+        )
         log.info(
             "node.started",
             version=__version__,

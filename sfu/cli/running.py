@@ -8,6 +8,7 @@ import httpx
 from pydantic import BaseModel
 
 from sfu.api.admin import Closed, SessionLine, SessionList
+from sfu.api.stats import SessionStatisticsResponse
 from sfu.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class RunningServer:
     def sessions(self, app: str | None) -> list[SessionLine]:
         """Its sessions, or those of one app, oldest first."""
         return self._call("GET", "/sessions", SessionList, app).sessions
+
+    def statistics(self, session: str) -> SessionStatisticsResponse:
+        """What the media of one session has done."""
+        return self._call("GET", f"/sessions/{session}/statistics", SessionStatisticsResponse)
 
     def close_session(self, session: str) -> None:
         """Close one session."""

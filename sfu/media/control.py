@@ -464,16 +464,20 @@ class MediaControl:
         return self._engine.track_seen(track)[0] / 1e6 or None
 
     @_translated
-    def track_stats(self, track: TrackId) -> TrackStats:
-        """A track as it arrives."""
+    def track_stats(self, track: TrackId, now: float | None = None) -> TrackStats:
+        """A track as it arrives; ages are as of `now`, or else of the last call that told the time."""
         last_us, requests = self._engine.track_seen(track)
         rids = self._tracks[track].value.rids
-        return track_stats(self._engine.track_stats(track), rids, last_us, requests)
+        return track_stats(
+            self._engine.track_stats(track), rids, last_us, requests, self._now if now is None else now
+        )
 
     @_translated
     def egress_stats(self, egress: EgressId) -> EgressStats:
         """A subscription as it leaves."""
-        return egress_stats(self._engine.egress_stats(egress))
+        numbers = self._engine.egress_stats(egress)
+        track = self._tracks.get(TrackId(numbers["current_track"]))  # while it switches, still the old one
+        return egress_stats(numbers, () if track is None else track.value.rids)
 
     @_translated
     def peer_stats(self, peer: PeerId) -> PeerStats:

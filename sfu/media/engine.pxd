@@ -219,6 +219,7 @@ cdef struct Source:
     int64_t sr_us                # when it came
     int64_t reported_us          # when a receiver report told of it
     uint32_t keyframe_timestamp  # of the last one counted
+    int64_t keyframe_us          # when it began; 0: none yet
     bint wanted_told             # EVENT_WANTED stands in the list
     uint64_t rate_bytes          # `bytes` at rate_us
     int64_t rate_us
@@ -303,6 +304,9 @@ cdef struct Egress:
     uint8_t fraction_lost
     int64_t rtt_us               # 0 unknown
     uint64_t nacks, plis
+    uint64_t rate_bytes          # `bytes` at rate_us
+    int64_t rate_us
+    uint32_t bitrate_bps
     int64_t pli_earned_us        # credit for keyframe requests
     uint32_t pli_credit
     bint pli_deferred

@@ -24,7 +24,10 @@ class LayerStats:
     keyframes: int
     rtx_packets: int
     bitrate_bps: int
-    last_packet_at: float
+    silent_s: float | None
+    """Since its last packet; None before the first."""
+    keyframe_age_s: float | None
+    """Since its last keyframe began to arrive; None before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class TrackStats:
 
     layers: tuple[LayerStats, ...]
     plis_sent: int
-    last_packet_at: float | None
+    silent_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,9 @@ class EgressStats:
     rtt_s: float | None
     nacks: int
     plis: int
+    bitrate_bps: int
+    rid: Rid | None
+    """The layer that is passed on; None also without simulcast."""
     held: bool
     flowing: bool
     """Whether packets of its present source are passed on: not held, not waiting for a keyframe."""
@@ -61,13 +67,15 @@ class PeerStats:
     bytes_in: int
     packets_out: int
     bytes_out: int
+    lost: int
+    """Of all that it sends."""
     refused: int
     """Packets that failed authentication or replay protection."""
     rtt_s: float | None
 
 
 def track_stats(
-    layers: Sequence[Mapping[str, int]], rids: Sequence[Rid], last_us: int, requests: int
+    layers: Sequence[Mapping[str, int]], rids: Sequence[Rid], last_us: int, requests: int, now: float
 ) -> TrackStats:
     """From the engine's numbers of each layer; `rids` are the track's."""
     return TrackStats(
@@ -82,17 +90,19 @@ def track_stats(
                 keyframes=layer["keyframes"],
                 rtx_packets=layer["rtx_packets"],
                 bitrate_bps=layer["bitrate_bps"],
-                last_packet_at=layer["last_us"] / 1e6,
+                silent_s=_age(layer["last_us"], now),
+                keyframe_age_s=_age(layer["keyframe_us"], now),
             )
             for layer in layers
         ),
         plis_sent=requests,
-        last_packet_at=last_us / 1e6 or None,
+        silent_s=_age(last_us, now),
     )
 
 
-def egress_stats(numbers: Mapping[str, int]) -> EgressStats:
-    """From the engine's numbers of a subscription."""
+def egress_stats(numbers: Mapping[str, int], rids: Sequence[Rid]) -> EgressStats:
+    """From the engine's numbers of a subscription; `rids` are those of its track."""
+    layer = numbers["current_layer"]
     return EgressStats(
         packets=numbers["packets"],
         bytes=numbers["bytes"],
@@ -102,6 +112,8 @@ def egress_stats(numbers: Mapping[str, int]) -> EgressStats:
         rtt_s=numbers["rtt_us"] / 1e6 or None,
         nacks=numbers["nacks"],
         plis=numbers["plis"],
+        bitrate_bps=numbers["bitrate_bps"],
+        rid=rids[layer] if 0 <= layer < len(rids) else None,
         held=bool(numbers["held"]),
         flowing=bool(numbers["flowing"]),
     )
@@ -114,6 +126,11 @@ def peer_stats(numbers: Mapping[str, int]) -> PeerStats:
         bytes_in=numbers["bytes_in"],
         packets_out=numbers["packets_out"],
         bytes_out=numbers["bytes_out"],
+        lost=numbers["lost"],
         refused=numbers["refused"],
         rtt_s=numbers["rtt_us"] / 1e6 or None,
     )
+
+
+def _age(at_us: int, now: float) -> float | None:
+    return max(0.0, now - at_us / 1e6) if at_us else None

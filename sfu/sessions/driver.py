@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from sfu.media.events import ControlDatagram, PeerId
     from sfu.negotiation.record import SessionRecord
     from sfu.net.address import Path
+    from sfu.sessions.statistics import MediaStatistics
     from sfu.sessions.unclaimed import Unclaimed
     from sfu.sessions.writes import Update
     from sfu.transport.dtls import DtlsContext
@@ -171,6 +172,10 @@ class Driver:
             "paths": len(self._by_path) + len(self._contenders),
             "media": len(self._reconciler),
         }
+
+    def statistics(self, session: SessionId) -> MediaStatistics | None:
+        """What the media of a session has done; None if this node does not hold it."""
+        return self._reconciler.statistics(session, self._clock())
 
     # what reconcile asks (Transports)
 

@@ -30,6 +30,7 @@ from sfu.negotiation.owner import (
 )
 from sfu.negotiation.tracks import find_published
 from sfu.sessions.routes import egress_of, ingress_of, routes_of
+from sfu.sessions.statistics import MediaStatistics, PublishedStatistics, PulledStatistics
 
 if TYPE_CHECKING:
     from sfu.base.ids import AppId, Mid, SessionId, TrackName
@@ -178,6 +179,34 @@ class Reconciler:
     def select_path(self, session: SessionId, path: Path) -> None:
         """Media for the session leaves on `path`."""
         self._media.select_path(self._sessions[session].peer, path)
+
+    # statistics
+
+    def statistics(self, session: SessionId, now: float) -> MediaStatistics | None:
+        """What the packet path has counted for the session; None if this node does not hold its media."""
+        owned = self._sessions.get(session)
+        if owned is None:
+            return None
+        return MediaStatistics(
+            transport=self._media.peer_stats(owned.peer),
+            published=tuple(
+                PublishedStatistics(
+                    mid, held.name, held.ingress.kind, self._media.track_stats(held.track, now)
+                )
+                for mid, held in owned.published.items()
+            ),
+            pulled=tuple(
+                PulledStatistics(
+                    mid,
+                    held.subscription.publisher,
+                    held.subscription.track,
+                    held.described.kind,
+                    held.described.ssrc,
+                    self._media.egress_stats(held.egress),
+                )
+                for mid, held in owned.pulled.items()
+            ),
+        )
 
     # what the packet path says
 

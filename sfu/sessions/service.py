@@ -39,6 +39,7 @@ from sfu.sessions.errors import (
     too_many_sessions,
 )
 from sfu.sessions.publishers import await_published, look_up_published
+from sfu.sessions.statistics import SessionStatistics
 from sfu.sessions.watching import wait_for_session
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
         TracksResponse,
         UpdateTracks,
     )
+    from sfu.sessions.statistics import Measure
 
     TrackKey = tuple[SessionId, TrackName]
 
@@ -128,7 +130,8 @@ class SessionService:
 
     `context` is asked at each call, since certificates and addresses change. Methods raise
     RequestRefused, NegotiationError and the directory's Unavailable. A session of another app is
-    answered as one that never was.
+    answered as one that never was. `measure` gives what the media of a session has done, None if this
+    node does not hold it.
     """
 
     def __init__(
@@ -137,11 +140,13 @@ class SessionService:
         context: Callable[[], Context],
         *,
         limits: ServiceLimits | None = None,
+        measure: Measure | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
         self._context = context
         self._limits = limits or ServiceLimits()
+        self._measure = measure
         self._wall_clock = wall_clock
         self._draining = False
         self._changing: set[SessionId] = set()
@@ -253,6 +258,13 @@ class SessionService:
     async def view_session(self, app: AppId, session: SessionId) -> SessionView:
         """What is published and pulled in the session."""
         return view_session(await self._load(app, session))
+
+    async def session_statistics(self, app: AppId, session: SessionId) -> SessionStatistics:
+        """What the session's media has done, read where its counters are: it costs the media nothing."""
+        record = await self._load(app, session)
+        return SessionStatistics(
+            session, record.transport_state, None if self._measure is None else self._measure(session)
+        )
 
     async def delete_session(self, app: AppId, session: SessionId) -> None:
         """Destroy the session: its owner sees the record go and closes the transport."""

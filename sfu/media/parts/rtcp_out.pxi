@@ -176,6 +176,8 @@ cdef void peer_tick(Engine e, uint32_t peer, int64_t now_us) noexcept nogil:
     cdef uint8_t chunk[CNAME_MAX + 16]
     cdef uint32_t i, at
     cdef bint more = False
+    cdef Source *s
+    cdef Egress *g
     if p.twcc != NULL and p.twcc.pending != 0 and p.feedback_at_us <= now_us:
         p.feedback_at_us = now_us + FEEDBACK_US
         peer_feedback(e, peer)
@@ -194,15 +196,24 @@ cdef void peer_tick(Engine e, uint32_t peer, int64_t now_us) noexcept nogil:
         peer_sender_reports(e, peer, at, True, now_us)
         i = p.sources
         while i != NONE:
-            source_rate(&e.sources[i], now_us)
-            i = e.sources[i].next
+            s = &e.sources[i]
+            s.bitrate_bps = rate_of(s.bytes, &s.rate_bytes, &s.rate_us, now_us)
+            i = s.next
+        i = p.egress
+        while i != NONE:
+            g = &e.egress[i]
+            g.bitrate_bps = rate_of(g.bytes, &g.rate_bytes, &g.rate_us, now_us)
+            i = g.next
 
 
-cdef void source_rate(Source *s, int64_t now_us) noexcept nogil:
-    if s.rate_us != 0 and now_us > s.rate_us:
-        s.bitrate_bps = <uint32_t> ((s.bytes - s.rate_bytes) * 8_000_000 // <uint64_t> (now_us - s.rate_us))
-    s.rate_bytes = s.bytes
-    s.rate_us = now_us
+cdef uint32_t rate_of(uint64_t total, uint64_t *before, int64_t *before_us, int64_t now_us) noexcept nogil:
+    """Bits per second since the last call, whose count and time are kept; 0 at the first."""
+    cdef uint64_t rate = 0
+    if before_us[0] != 0 and now_us > before_us[0]:
+        rate = (total - before[0]) * 8_000_000 // <uint64_t> (now_us - before_us[0])
+    before[0] = total
+    before_us[0] = now_us
+    return <uint32_t> rate if rate >> 32 == 0 else <uint32_t> -1
 
 
 cdef bint keyframe_request(Engine e, uint32_t track, uint32_t layer, bint fir) noexcept nogil:

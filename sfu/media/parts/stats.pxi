@@ -70,12 +70,15 @@ cdef dict source_stats(Engine e, uint32_t index, uint32_t rtx):
         "rtx_packets": e.sources[rtx].packets if rtx != NONE else 0,
         "bitrate_bps": s.bitrate_bps,
         "last_us": s.last_us,
+        "keyframe_us": s.keyframe_us,
         "has_sr": s.has_sr,
     }
 
 
 cdef dict egress_numbers(Engine e, uint32_t index):
     cdef Egress *g = &e.egress[index]
+    cdef bint in_force = egress_in_force(e, g)
+    cdef uint32_t track = e.sources[g.source].track if in_force else NONE
     return {
         "packets": g.packets,
         "bytes": g.bytes,
@@ -86,10 +89,12 @@ cdef dict egress_numbers(Engine e, uint32_t index):
         "nacks": g.nacks,
         "plis": g.plis,
         "sender_reports": g.sr_sent,
+        "bitrate_bps": g.bitrate_bps,
         "held": g.held,
-        "flowing": not g.held and egress_in_force(e, g),
+        "flowing": not g.held and in_force,
         "layer": -1 if g.layer == NONE else g.layer,
-        "current_layer": e.sources[g.source].layer if egress_in_force(e, g) else -1,
+        "current_layer": e.sources[g.source].layer if in_force else -1,
+        "current_track": handle_of(track, e.tracks[track].generation) if track != NONE else 0,
         "next_sequence": (g.out_eseq + 1) & 0xFFFF,
         "timestamp": g.out_timestamp,
     }

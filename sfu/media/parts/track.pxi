@@ -284,7 +284,7 @@ cdef int rtp_in(Engine e, uint32_t path, uint32_t slot_index, int64_t now_us) no
         t.codec[p.rtp.pt], p.rtp.data + p.rtp.payload_at, p.rtp.payload_size, t.codec
     )
     if p.keyframe:
-        source_keyframe(e, s, t, p.rtp.timestamp)
+        source_keyframe(e, s, t, p.rtp.timestamp, p.arrival_us)
     if p.rtp.payload_size == 0:
         s.padding_only += 1
         e.padding_in += 1
@@ -303,11 +303,12 @@ cdef int rtp_in(Engine e, uint32_t path, uint32_t slot_index, int64_t now_us) no
     return 0
 
 
-cdef void source_keyframe(Engine e, Source *s, Track *t, uint32_t timestamp) noexcept nogil:
+cdef void source_keyframe(Engine e, Source *s, Track *t, uint32_t timestamp, int64_t arrival_us) noexcept nogil:
     """A keyframe begins; several of its packets may say so."""
     if s.keyframes == 0 or s.keyframe_timestamp != timestamp:
         s.keyframes += 1
         s.keyframe_timestamp = timestamp
+        s.keyframe_us = arrival_us
         e.keyframes_in += 1
     if t.watched[s.layer] and event_push(e, EVENT_KEYFRAME, handle_of(s.track, t.generation), s.layer) == 0:
         t.watched[s.layer] = False

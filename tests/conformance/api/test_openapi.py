@@ -39,8 +39,14 @@ OPERATIONS = [
     ("PUT", "/sessions/{sessionId}/tracks/close"),
     ("PUT", "/sessions/{sessionId}/tracks/update"),
     ("PUT", "/sessions/{sessionId}/renegotiate"),
+    ("GET", "/sessions/{sessionId}/statistics"),
 ]
 BELOW = "/v1/apps/{appId}"
+
+
+def _whole(path: str) -> str:
+    """The path as the document has it: what the published API does not know stands beside it."""
+    return ("/orchard" if path.endswith("/statistics") else "") + BELOW + path
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +87,9 @@ def test_every_operation_is_tried(document: Any) -> None:
         (method.upper(), path)
         for path, operations in document["paths"].items()
         for method in operations
-        if path.startswith(BELOW)
+        if BELOW in path
     }
-    assert declared == {(method, BELOW + path) for method, path in OPERATIONS}
+    assert declared == {(method, _whole(path)) for method, path in OPERATIONS}
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
@@ -93,7 +99,7 @@ def test_the_server_does_what_its_openapi_document_says(
 ) -> None:
     """Any request gets a documented answer of the documented form, and a malformed one is refused."""
     schema: Any = schemathesis.openapi.from_dict(document)
-    operation = schema[BELOW + path][method]
+    operation = schema[_whole(path)][method]
     refuses: list[Any] = []
     if mode is GenerationMode.NEGATIVE:
         if not operation.body or operation.query:

@@ -19,6 +19,7 @@ from sfu.sessions.service import SessionService
 
 if TYPE_CHECKING:
     from sfu.base.ids import AppId, SessionId
+    from sfu.sessions.statistics import SessionStatistics
 
 Asked = tuple[str, "AppId", "SessionId | None", object]
 
@@ -60,6 +61,9 @@ class CannedService(SessionService):
 
     async def view_session(self, app: AppId, session: SessionId) -> SessionView:
         return self._answer("view", app, session, None)
+
+    async def session_statistics(self, app: AppId, session: SessionId) -> SessionStatistics:
+        return self._answer("statistics", app, session, None)
 
     async def delete_session(self, app: AppId, session: SessionId) -> None:
         self._answer("delete", app, session, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
@@ -14,6 +15,7 @@ from sfu.api.admin import create_admin_app, open_admin_socket
 from sfu.base.ids import AppId, SessionId
 from sfu.directory.memory import MemoryDirectory
 from sfu.negotiation.record import Fingerprint, SessionRecord
+from tests.sfu.api.figures import MEDIA, SESSION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,7 +45,7 @@ async def directory() -> MemoryDirectory:
 
 @pytest.fixture
 async def admin(directory: MemoryDirectory) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=create_admin_app(directory))
+    transport = httpx.ASGITransport(app=create_admin_app(directory, {SESSION: MEDIA}.get))
     async with httpx.AsyncClient(transport=transport, base_url="http://orchard") as client:
         yield client
 
@@ -66,6 +68,17 @@ async def test_all_sessions_are_listed_oldest_first(admin: httpx.AsyncClient) ->
 async def test_the_sessions_of_one_app_are_listed(admin: httpx.AsyncClient) -> None:
     sessions = (await admin.get("/sessions", params={"app": OTHER})).json()["sessions"]
     assert [session["app"] for session in sessions] == [OTHER]
+
+
+async def test_the_statistics_of_a_session_are_shown(
+    admin: httpx.AsyncClient, directory: MemoryDirectory
+) -> None:
+    await directory.create_session(replace(record(9, MINE), id=SESSION))
+    shown = (await admin.get(f"/sessions/{SESSION}/statistics")).json()
+    assert shown["transport"]["packets_received"] == MEDIA.transport.packets_in
+    quiet = (await admin.get(f"/sessions/{'0' * 32}/statistics")).json()
+    assert (quiet["transport"], quiet["published"]) == (None, [])
+    assert (await admin.get("/sessions/nobody/statistics")).status_code == 404
 
 
 async def test_one_session_is_closed(admin: httpx.AsyncClient, directory: MemoryDirectory) -> None:

@@ -189,6 +189,7 @@ async def test_the_openapi_document_names_every_operation_and_its_errors(serve: 
         ("put", "/sessions/{sessionId}/renegotiate"),
         ("put", "/sessions/{sessionId}/tracks/close"),
         ("put", "/sessions/{sessionId}/tracks/update"),
+        ("get", "/orchard/v1/apps/{appId}/sessions/{sessionId}/statistics"),
         ("get", "/healthz"),
         ("get", "/readyz"),
     }

@@ -20,6 +20,7 @@ from sfu.directory.apps import new_app
 from sfu.directory.files import DataDirectory
 from sfu.directory.memory import MemoryDirectory
 from sfu.negotiation.record import Fingerprint, SessionRecord
+from tests.sfu.api.figures import MEDIA, PUBLISHER, SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -44,7 +45,9 @@ def running(orchard: Command) -> Iterator[MemoryDirectory]:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(io.StringIO()))
     data = DataDirectory(orchard.data)
     directory = MemoryDirectory()
-    server = _Quiet(uvicorn.Config(create_admin_app(directory), lifespan="off", log_config=None))
+    server = _Quiet(
+        uvicorn.Config(create_admin_app(directory, {SESSION: MEDIA}.get), lifespan="off", log_config=None)
+    )
     listener = open_admin_socket(data.admin_socket)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
@@ -83,6 +86,19 @@ def test_sessions_are_listed(orchard: Command, running: MemoryDirectory) -> None
     assert "new" in text
     assert "65 s" in text
     assert "1" * 32 not in orchard.on_data("sessions", "list", "--app", "b" * 32).out
+
+
+def test_what_a_sessions_media_has_done_is_shown(orchard: Command, running: MemoryDirectory) -> None:
+    add(running, SESSION, "1" * 32)
+    lines = [line.split() for line in orchard.on_data("sessions", "show", SESSION).out.splitlines()]
+    assert lines[0][:4] == ["new;", "round", "trip", "250"]
+    [published] = [line for line in lines if line[:1] == ["camera"]]
+    assert published[:7] == ["camera", "0", "video", "h", "17", "7", "9"]
+    [pulled] = [line for line in lines if line[:1] == ["mic"]]
+    assert pulled[:6] == ["mic", PUBLISHER, "1", "audio", "18", "14"]
+    assert pulled[-1] == "yes"
+    assert orchard.on_data("sessions", "show", "1" * 32).out == "new: its client has not come\n"
+    assert orchard.on_data("sessions", "show", "2" * 32).err == "orchard: Session not found\n"
 
 
 def test_sessions_are_closed(orchard: Command, running: MemoryDirectory) -> None:

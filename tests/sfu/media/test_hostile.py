@@ -195,14 +195,15 @@ def test_w22_forged_packets_change_nothing_that_is_known(node: Node) -> None:
     node.read()
     node.advance(0.1)
     publisher.take_rtcp()
-    before = node.media.track_stats(track)
+    at = node.now
+    before = node.media.track_stats(track, at)
     for sequence in range(2, 60):
         publisher.send_raw(serialize_rtp(video(sequence * 100, transport=sequence * 99)) + bytes(16))
     publisher.send_raw(serialize_rtcp([SenderReport(0x11, 1, 1, 1, 1)]) + bytes(20))
     subscriber.send_raw(serialize_rtcp([PictureLoss(1, VIDEO_EGRESS.ssrc)]) + bytes(20))
     node.read()
     node.advance(0.1)
-    assert node.media.track_stats(track) == before
+    assert node.media.track_stats(track, at) == before
     assert publisher.take_rtcp() == []
     assert node.drops() == {"refused": 60}
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TypeVar
 
-from sfu.base.ids import Ssrc
+from sfu.base.ids import Rid, Ssrc
 from sfu.media.events import KeyframeOverdue
 from sfu.media.tracks import Feedback
 from sfu.wire.rtcp import (
@@ -307,3 +307,56 @@ def test_feedback_about_streams_of_others_is_passed_over(node: Node) -> None:
     node.read()
     assert requests(publisher) == 0
     assert node.media.egress_stats(egress).lost == 0
+
+
+def test_each_second_the_bitrate_of_what_comes_and_of_what_leaves_is_told(node: Node) -> None:
+    publisher, subscriber = node.client(), node.client()
+    track = node.media.add_track(publisher.peer, VIDEO)
+    egress = node.subscribe(subscriber, track)
+    publisher.send(video(0, key=True))
+    node.read()
+    node.advance(1.1)
+    began, started = node.media.track_stats(track).layers[0], node.media.egress_stats(egress)
+    for sequence in range(1, 30):
+        publisher.send(video(sequence, payload=bytes(1000)))
+        node.read()
+    node.advance(1)
+    arrived, left = node.media.track_stats(track).layers[0], node.media.egress_stats(egress)
+    assert arrived.bitrate_bps == (arrived.bytes - began.bytes) * 8 > 29 * 8000
+    assert left.bitrate_bps == (left.bytes - started.bytes) * 8 > 29 * 8000
+    node.advance(1)
+    assert node.media.track_stats(track).layers[0].bitrate_bps == 0
+    assert node.media.egress_stats(egress).bitrate_bps == 0
+
+
+def test_ages_of_packets_and_keyframes_grow(node: Node) -> None:
+    publisher = node.client()
+    track = node.media.add_track(publisher.peer, VIDEO)
+    assert node.media.track_stats(track).silent_s is None
+    publisher.send(video(1))
+    node.read()
+    assert node.media.track_stats(track).layers[0].keyframe_age_s is None
+    publisher.send(video(2, key=True))
+    node.read()
+    node.now += 2
+    publisher.send(video(3))
+    node.read()
+    [layer] = node.media.track_stats(track, node.now + 0.5).layers
+    assert layer.silent_s is not None
+    assert layer.keyframe_age_s is not None
+    assert 0.5 <= layer.silent_s < 0.6  # the kernel's time of arrival is a little before it was read
+    assert 2.5 <= layer.keyframe_age_s < 2.6
+
+
+def test_a_subscription_tells_the_layer_that_it_passes_on(node: Node) -> None:
+    publisher, subscriber = node.client(), node.client()
+    track = node.media.add_track(publisher.peer, replace(VIDEO, rids=(Rid("l"), Rid("h"))))
+    egress = node.subscribe(subscriber, track)
+    assert node.media.egress_stats(egress).rid is None
+    node.media.select_layer(egress, Rid("h"))
+    publisher.send(video(1, rid="h", ssrc=0x12, key=True))
+    node.read()
+    publisher.send(video(2, rid="h", ssrc=0x12, key=True))
+    node.read()
+    stats = node.media.egress_stats(egress)
+    assert (stats.rid, stats.flowing) == ("h", True)
