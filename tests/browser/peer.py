@@ -4,12 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from tests.browser.driver import Page
 
 T = TypeVar("T")
 Item = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameGaps:
+    """Frames that a page has shown over `seconds`, and the times between frames of 0.15 s and more."""
+
+    frames: int
+    seconds: float
+    gaps_s: list[float]
+
+    @property
+    def longest_s(self) -> float:
+        """The longest time without a new frame, 0 if none was 0.15 s long."""
+        return max(self.gaps_s, default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstFrame:
+    """How long a pull took: to the end of its negotiation, and to the first frame on the page."""
+
+    mid: str
+    negotiated_s: float
+    shown_s: float
 
 
 class Server(Protocol):
@@ -129,6 +153,24 @@ class BrowserPeer:
             f"{self.page.browser} hears mid {mid}",
             deadline_s=deadline_s,
         )
+
+    async def watch_frames(self, mid: str) -> None:
+        """Note the times of a received video's frames from now on."""
+        await self._frames("watchFrames", mid=mid)
+
+    async def frame_gaps(self, mid: str) -> FrameGaps:
+        """How steadily the picture has moved since `watch_frames`."""
+        seen = await self._frames("frameGaps", mid=mid)
+        return FrameGaps(seen["frames"], seen["ms"] / 1000, [gap / 1000 for gap in seen["gaps"]])
+
+    async def first_frame(self, item: Item) -> FirstFrame:
+        """Receive one video and wait until a frame is shown."""
+        seen = await self._frames("firstFrame", item=item)
+        return FirstFrame(seen["mid"], seen["negotiatedMs"] / 1000, seen["shownMs"] / 1000)
+
+    async def _frames(self, function: str, **arguments: Any) -> Any:
+        js = f"async (arg) => (await import('/pages/frames.js')).{function}(arg)"
+        return await self.page.evaluate(js, {"peer": self.name, **arguments})
 
     async def end(self) -> None:
         """Close the PeerConnection."""

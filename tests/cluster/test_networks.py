@@ -6,55 +6,16 @@ Chromium stands in a namespace of its own and sees its own picture back through 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
-from tests.browser.driver import BrowserMissing, Page
+from tests.browser.driver import Page
 from tests.browser.peer import BrowserPeer
-from tests.cluster.lab import FLIGHTS, SERVER_V4, SERVER_V6, Lab, Uplink
+from tests.cluster.conftest import Worlds, page_in
+from tests.cluster.lab import FLIGHTS, SERVER_V4, SERVER_V6, Lab
 from tests.cluster.world import World
 
 pytestmark = [pytest.mark.netns, pytest.mark.browser]
-
-
-class Worlds:
-    """Makes worlds on a test's lab and ends them."""
-
-    def __init__(self, lab: Lab, folder: Path) -> None:
-        self._lab = lab
-        self._folder = folder
-        self._made: list[World] = []
-
-    async def start(self, host: str) -> World:
-        """A running server and web server, to be reached by `host`."""
-        world = World(self._lab, self._folder, host)
-        self._made.append(world)
-        await world.start()
-        return world
-
-    async def close(self) -> None:
-        """End all."""
-        for world in self._made:
-            await world.close()
-
-
-@pytest_asyncio.fixture
-async def worlds(lab: Lab, tmp_path: Path) -> AsyncIterator[Worlds]:
-    """Worlds on this test's network."""
-    made = Worlds(lab, tmp_path)
-    yield made
-    await made.close()
-
-
-async def page_in(world: World, uplink: Uplink) -> Page:
-    """A page of a Chromium behind `uplink`. Skips the test where there is no browser."""
-    try:
-        return await world.open_page(await world.browser(uplink.client))
-    except BrowserMissing as missing:
-        pytest.skip(str(missing))
 
 
 class Mirror:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
 
-from tests.browser.driver import Browser, Driver, Page
+from tests.browser.driver import Browser, BrowserName, Driver, Page
 from tests.browser.server import APP_ID, SECRET
 from tests.cluster.lab import SERVER_V4, SERVER_V6, Lab, Namespace
 
 API_PORT, PAGES_PORT, MEDIA_PORT = 8080, 8081, 3478
 START_DEADLINE_S = 30
+METRICS_SECRET = "numbers"
 
 _WAIT = """
 import sys, time, urllib.request
@@ -25,6 +27,12 @@ while True:
         if time.monotonic() > until:
             sys.exit(f"{sys.argv[1]}: {error}")
         time.sleep(0.05)
+"""
+
+_GET = """
+import sys, urllib.request
+request = urllib.request.Request(sys.argv[1], headers={"authorization": f"Bearer {sys.argv[2]}"})
+sys.stdout.write(urllib.request.urlopen(request, timeout=10).read().decode())
 """
 
 
@@ -52,7 +60,11 @@ class World:
     @property
     def root(self) -> str:
         """Where the session API of the tests' app begins."""
-        return f"http://{self._literal}:{API_PORT}/v1/apps/{APP_ID}"
+        return f"{self._api}/v1/apps/{APP_ID}"
+
+    @property
+    def _api(self) -> str:
+        return f"http://{self._literal}:{API_PORT}"
 
     @property
     def _pages(self) -> str:
@@ -88,18 +100,31 @@ class World:
             *("--http", f"{self._literal}:{API_PORT}", "--http-tls", "off", "--media", str(MEDIA_PORT)),
             *("--advertise", SERVER_V4, "--advertise", SERVER_V6),
             *("--data", str(self._folder / "data"), "--app", f"{APP_ID}:{SECRET}"),
+            *("--metrics-secret", METRICS_SECRET),
         )
         pages = (sys.executable, "-m", "tests.browser.site", self._host, str(PAGES_PORT))
         await self._spawn(self.lab.server, "pages", *pages)
-        await self._until_answered(f"http://{self._literal}:{API_PORT}/readyz", "orchard")
+        await self._until_answered(f"{self._api}/readyz", "orchard")
         await self._until_answered(f"{self._pages}/pages/blank.html", "pages")
 
-    async def browser(self, client: Namespace) -> Browser:
-        """A Chromium in a client's namespace; it may use its camera on the tests' pages."""
+    async def browser(self, client: Namespace, name: BrowserName = "chromium") -> Browser:
+        """A browser in a client's namespace; Chromium may use its camera on the tests' pages."""
         driver = await Driver.start(*client.prefix)
         self._drivers.append(driver)
         flag = f"--unsafely-treat-insecure-origin-as-secure={self._pages}"
-        return await driver.launch("chromium", flags=[flag])
+        return await driver.launch(name, flags=[flag] if name == "chromium" else [])
+
+    async def counters(self) -> dict[str, int]:
+        """The packet path's counters (docs/reference/counters.md): events, and drops as `drop_...`."""
+        text = await asyncio.to_thread(
+            self.lab.server.run, sys.executable, "-c", _GET, f"{self._api}/metrics", METRICS_SECRET
+        )
+        events = re.findall(r'^orchard_media_events_total{name="(\w+)"} (\S+)$', text, re.MULTILINE)
+        drops = re.findall(r'^orchard_media_dropped_total{reason="(\w+)"} (\S+)$', text, re.MULTILINE)
+        return {
+            **{name: int(float(count)) for name, count in events},
+            **{f"drop_{name}": int(float(count)) for name, count in drops},
+        }
 
     async def open_page(self, browser: Browser) -> Page:
         """An empty page from which pages/peers.js can be imported."""
