@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfu.base.ids import NodeId
+from sfu.base.lag import LoopLag
 from sfu.base.log import get_logger
 from sfu.base.settings import ByteSize, Listen, Setting
 from sfu.directory.apps import given_app, wrong_given
@@ -156,6 +157,9 @@ class Node:
         )
         self._driver.start()
         self._stack.push_async_callback(self._driver.stop)
+        lag = LoopLag()
+        lag.start()
+        self._stack.callback(lag.stop)
         self._background(sweep_forever(self.directory, self.service.is_expired), "sweep")
         self._background(self._renew_daily(), "certificates")
         self._state = None

@@ -616,7 +616,7 @@ class MediaControl:
         for peer, state in self._peers.items():
             if state.remb is not None and state.srtp is not None:
                 self._limit_rate(peer, state.remb, now)
-        self._exported.export(self._engine.counters(), self._engine.live())
+        self._exported.export(self._engine.counters(), self._engine.live(), self._engine.take_holds())
 
     def _limit_rate(self, peer: PeerId, remb: _Remb, now: float) -> None:
         stats = self._engine.peer_stats(peer)

@@ -94,6 +94,23 @@ cdef extern from "twcc.h" nogil:
     uint32_t twcc_report(twcc_t *t, uint32_t sender, uint32_t media, uint8_t *out, uint32_t room)
 
 
+cdef extern from "meter.h" nogil:
+    enum:
+        HOLD_BUCKETS
+        STAGE_RECEIVE, STAGE_UNPROTECT, STAGE_FORWARD
+    struct hold_meter:
+        uint64_t *count
+        uint64_t sum_ns
+    struct stage_meter:
+        uint64_t *ns
+        uint64_t batches, packets_in, packets_out
+        uint32_t left
+    void hold_add(hold_meter *m, int64_t ns)
+    void stage_begin(stage_meter *m, int64_t now_ns)
+    void stage_mark(stage_meter *m, int stage, int64_t now_ns)
+    void stage_end(stage_meter *m, uint32_t packets_in, uint64_t packets_out, uint64_t send_ns)
+
+
 cdef enum:
     NONE = 0xffffffff            # no entry; equal to HASH_NONE
     MEDIA_MAX = 1500             # bytes of an RTP or RTCP datagram that is taken in
@@ -364,6 +381,8 @@ cdef class Engine:
     cdef uint64_t stun_in, dtls_in, rtx_in, padding_in, rebound, keyframes_in, sources_evicted
     cdef uint64_t nacks_in, plis_in, firs_in, rembs_in, twcc_in, byes_in, feedback_out, plis_out, late_twcc
     cdef uint64_t restarts, switches, switches_blind
+    cdef hold_meter holds        # of each call that may forward or report
+    cdef stage_meter stages      # of one batch in 64
 
     cdef uint32_t peer_of(self, uint64_t handle) except? NONE
     cdef uint32_t track_of(self, uint64_t handle) except? NONE

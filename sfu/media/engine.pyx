@@ -13,6 +13,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from sfu.net.batch cimport (
     BATCH_PATH,
+    batch_clock_ns,
     batch_commit,
     batch_flush,
     batch_make_destination,
@@ -168,11 +169,20 @@ cdef class Engine:
         cdef int more = 1
         cdef int kind
         cdef bint known
+        cdef int64_t began_ns = batch_clock_ns()
+        cdef uint64_t forwarded
         out = []
         for calls in range(self.reads_per_call):
             if not more:
                 break
+            self.io.timed = self.stages.left == 0
+            self.io.timed_ns = 0
+            forwarded = self.forwarded
+            if self.io.timed:
+                stage_begin(&self.stages, batch_clock_ns())
             count = batch_receive(self.io, now_us, &more)
+            if self.io.timed:
+                stage_mark(&self.stages, STAGE_RECEIVE, batch_clock_ns())
             self.touched_count = 0
             for i in range(count):
                 kind = datagram_in(self, i, now_us, &path)
@@ -191,17 +201,25 @@ cdef class Engine:
                     kind,
                     handle_of(self.paths[path].peer, self.peers[self.paths[path].peer].generation) if known else 0,
                 ))
+            if self.io.timed:
+                stage_mark(&self.stages, STAGE_UNPROTECT, batch_clock_ns())
             with nogil:
                 for i in range(self.touched_count):
                     track_fan_out(self, self.touched[i], now_us)
                 flush_sender_reports(self, now_us)
                 batch_flush(self.io)
+            if self.io.timed:
+                stage_mark(&self.stages, STAGE_FORWARD, batch_clock_ns())
+            stage_end(&self.stages, count, self.forwarded - forwarded, self.io.timed_ns)
+        self.io.timed = False
+        hold_add(&self.holds, batch_clock_ns() - began_ns)
         return out
 
     def tick(self, int64_t now_us):
         cdef uint32_t i
         cdef int64_t next_us = 0
         cdef int64_t due
+        cdef int64_t began_ns = batch_clock_ns()
         cdef Peer *p
         with nogil:
             for i in range(self.peer_top):
@@ -213,6 +231,7 @@ cdef class Engine:
                 if next_us == 0 or due < next_us:
                     next_us = due
             batch_flush(self.io)
+        hold_add(&self.holds, batch_clock_ns() - began_ns)
         return next_us
 
     def send(self, bytes path not None, bytes data not None):
@@ -552,6 +571,12 @@ cdef class Engine:
 
     def counters(self):
         return engine_counters(self)
+
+    def take_holds(self):
+        cdef uint32_t i
+        out = [self.holds.count[i] for i in range(HOLD_BUCKETS)], self.holds.sum_ns
+        memset(&self.holds, 0, sizeof(self.holds))
+        return out
 
     def peer_stats(self, uint64_t peer):
         cdef Peer *p = &self.peers[self.peer_of(peer)]

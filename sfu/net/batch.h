@@ -66,7 +66,15 @@ struct batch {
     uint64_t drop_no_path;   /* without the address that was hit */
     uint64_t drop_send_full; /* the kernel's send buffer was full */
     uint64_t drop_send_refused;
+    int timed;               /* whether flushes are timed at present */
+    uint64_t timed_ns;       /* what the timed ones took */
 };
+
+static inline int64_t batch_clock_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
 
 static inline void batch_free(struct batch *b) {
     free(b->receive_memory);
@@ -254,6 +262,7 @@ static inline void batch_make_destination(struct batch_destination *d, int famil
  * Returns how many datagrams it took. */
 static inline uint32_t batch_flush(struct batch *b) {
     uint32_t done = 0, taken = 0;
+    int64_t began_ns = b->timed ? batch_clock_ns() : 0;
     while (done < b->queued) {
         int n = sendmmsg(b->fd, b->out + done, b->queued - done, MSG_DONTWAIT);
         if (n > 0) {
@@ -273,6 +282,7 @@ static inline uint32_t batch_flush(struct batch *b) {
     }
     b->sent += taken;
     b->queued = 0;
+    if (b->timed) b->timed_ns += (uint64_t)(batch_clock_ns() - began_ns);
     return taken;
 }
 

@@ -28,6 +28,8 @@ cdef extern from "batch.h" nogil:
         uint64_t received, received_bytes, receive_calls
         uint64_t sent, sent_bytes, send_calls
         uint64_t drop_overflow, drop_truncated, drop_no_path, drop_send_full, drop_send_refused
+        bint timed            # whether flushes are timed at present
+        uint64_t timed_ns
 
     int batch_init(batch_t *b, int fd, int family, uint32_t receive_slots, uint32_t send_slots, uint32_t slot_size)
     void batch_free(batch_t *b)
@@ -37,6 +39,7 @@ cdef extern from "batch.h" nogil:
     void batch_commit(batch_t *b, batch_destination *to, uint32_t size)
     void batch_release(batch_t *b)
     uint32_t batch_flush(batch_t *b)
+    int64_t batch_clock_ns()
 
 
 cdef class Batch:

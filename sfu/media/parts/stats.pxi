@@ -21,6 +21,9 @@ DROP_NAMES = (
 )
 
 
+STAGE_NAMES = ("receive", "unprotect", "forward", "send")   # as the enum of c/meter.h
+
+
 cdef dict engine_counters(Engine e):
     cdef int i
     out = {
@@ -49,7 +52,12 @@ cdef dict engine_counters(Engine e):
         "restarts": e.restarts,
         "switches": e.switches,
         "switches_blind": e.switches_blind,
+        "stage_batches": e.stages.batches,
+        "stage_packets_in": e.stages.packets_in,
+        "stage_packets_out": e.stages.packets_out,
     }
+    for i in range(<int> len(STAGE_NAMES)):
+        out["stage_ns_" + STAGE_NAMES[i]] = e.stages.ns[i]
     for i in range(DROPS):
         out["drop_" + DROP_NAMES[i]] = e.drops[i]
     for name, value in e.batch.counters().items():
