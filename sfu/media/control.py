@@ -34,7 +34,7 @@ from sfu.media.feedback import RembLimit
 from sfu.media.keyframes import KeyframeEvent, KeyframeRequests, Overdue
 from sfu.media.layers import LayerRate, best_layer
 from sfu.media.metrics import ExportedCounters
-from sfu.media.srtp import SrtpPair, function_addresses, rtcp_trailer, rtp_tag
+from sfu.media.srtp import SrtpPair, cipher_addresses, function_addresses, rtcp_trailer, rtp_tag
 from sfu.media.stats import EgressStats, PeerStats, TrackStats, egress_stats, peer_stats, track_stats
 from sfu.media.tracks import Kind
 
@@ -141,7 +141,7 @@ class _Peer:
     transport_cc: bool = False
     remb: _Remb | None = None
     retired: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
-    """Next sequence number and last timestamp of SSRCs whose subscriptions ended."""
+    """Next SRTP index and last timestamp of SSRCs whose subscriptions ended."""
 
 
 @dataclass(slots=True)
@@ -179,6 +179,7 @@ class MediaControl:
             sock.family,
             seed=secrets.token_bytes(8),
             functions=function_addresses(),
+            ciphers=cipher_addresses(),
             peers_max=limits.peers,
             paths_max=limits.paths,
             tracks_max=limits.tracks,
@@ -282,7 +283,12 @@ class MediaControl:
             return
         pair = SrtpPair(keys)
         self._engine.set_srtp(
-            peer, pair.inbound, pair.outbound, rtp_tag(keys.profile), rtcp_trailer(keys.profile)
+            peer,
+            pair.inbound,
+            pair.outbound,
+            rtp_tag(keys.profile),
+            rtcp_trailer(keys.profile),
+            pair.sealing,
         )
         state.srtp = pair
         state.retired.clear()
@@ -362,7 +368,7 @@ class MediaControl:
         state = self._state_of(peer)
         if egress.ssrc not in state.retired and len(state.retired) >= self._limits.retired_per_peer:
             raise LimitReached(f"{self._limits.retired_per_peer} SSRCs that one transport has sent")
-        sequence, timestamp = state.retired.get(egress.ssrc) or (
+        index, timestamp = state.retired.get(egress.ssrc) or (
             secrets.randbelow(1 << 15),
             secrets.randbits(32),
         )
@@ -376,7 +382,7 @@ class MediaControl:
                 egress.clock_rate,
                 egress.cname.encode(),
                 egress.kind is Kind.VIDEO,
-                sequence,
+                index,
                 timestamp,
             )
         )
@@ -453,7 +459,7 @@ class MediaControl:
         state = self._peers[subscription.peer]
         state.egress.discard(egress)
         if ended["packets"]:
-            state.retired[subscription.ssrc] = (ended["next_sequence"], ended["timestamp"])
+            state.retired[subscription.ssrc] = (ended["next_index"], ended["timestamp"])
         self._forget_egress(egress)
 
     # what is going on

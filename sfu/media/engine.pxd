@@ -84,6 +84,21 @@ cdef extern from "rtp.h" nogil:
     int codec_keyframe(uint8_t codec, const uint8_t *p, uint32_t n, const uint8_t *codecs)
 
 
+cdef extern from "evp.h" nogil:
+    enum:
+        EVP_CALLS, EVP_SALT, EVP_TAG
+    struct evp_calls_t "evp_calls":
+        pass
+    struct evp_sealer_t "evp_sealer":
+        void *context
+    int evp_sealer_take(const evp_calls_t *c, evp_sealer_t *s, const uint8_t *key, uint32_t key_size)
+    int evp_sealer_init(const evp_calls_t *c, evp_sealer_t *s, const uint8_t *master, uint32_t key_size)
+    void evp_sealer_free(const evp_calls_t *c, evp_sealer_t *s)
+    int evp_seal(
+        const evp_calls_t *c, evp_sealer_t *s, uint8_t *packet, uint32_t header, uint32_t size, uint64_t index
+    )
+
+
 cdef extern from "twcc.h" nogil:
     enum:
         TWCC_WINDOW
@@ -146,7 +161,7 @@ cdef enum Drop:
     DROP_NOT_MAPPED              # payload type without a place in the subscription
     DROP_LATE                    # older than the numbering of the subscription
     DROP_NO_ROOM                 # the rewritten packet does not fit a slot
-    DROP_SEAL                    # libsrtp refused to protect
+    DROP_SEAL                    # the cipher refused, or the index is spent
     DROP_EVENT                   # the event list is full
     DROPS
 
@@ -182,7 +197,8 @@ cdef struct Peer:
     bint used
     uint32_t next_free
     void *srtp_in                # srtp_t, NULL before the handshake ends
-    void *srtp_out
+    void *srtp_out               # seals SRTCP, and RTP where `sealer` is none
+    evp_sealer_t sealer          # seals RTP under AEAD; freed with the peer
     uint32_t rtp_tag             # bytes that SRTP adds
     uint32_t rtcp_trailer        # bytes that SRTCP adds
     batch_destination to         # of the selected path
@@ -306,6 +322,7 @@ cdef struct Egress:
     int64_t waiting_us           # since when packets wait for a keyframe; 0: not
     seqmap_t map
     uint32_t out_eseq            # newest number sent
+    uint64_t out_index           # its SRTP index: with the roll-overs since the keys
     bint sent                    # anything at all
     uint32_t timestamp_offset
     uint32_t out_timestamp       # of the newest number
@@ -368,6 +385,8 @@ cdef class Engine:
     cdef int64_t keyframe_wait_us
     cdef srtp_call protect, unprotect, protect_rtcp, unprotect_rtcp
     cdef srtp_forget forget_stream
+    cdef evp_calls_t evp         # addresses in OpenSSL
+    cdef bint has_ciphers        # else libsrtp seals everything
     cdef uint32_t *touched       # tracks with packets in this batch
     cdef uint32_t touched_count
     cdef uint32_t *sr_due        # egress whose first sender report is due

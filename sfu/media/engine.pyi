@@ -19,6 +19,7 @@ class Engine:
         *,
         seed: bytes,
         functions: Sequence[int],
+        ciphers: Sequence[int] = (),
         peers_max: int = 20_000,
         paths_max: int = 80_000,
         tracks_max: int = 50_000,
@@ -33,7 +34,8 @@ class Engine:
         keyframe_wait_us: int = 3_000_000,
     ) -> None:
         """`functions`: addresses of srtp_protect, srtp_unprotect, srtp_protect_rtcp, srtp_unprotect_rtcp,
-        srtp_remove_stream."""
+        srtp_remove_stream. `ciphers`: those of OpenSSL in the order of c/evp.h, or none: then libsrtp
+        seals under AEAD too."""
 
     def on_readable(self, now_us: int) -> list[tuple[bytes, bytes, int, int]]:
         """Receive, forward, send. Returns (path, data, 1 for STUN or 2 for DTLS, peer or 0) for the rest."""
@@ -47,7 +49,11 @@ class Engine:
 
     def add_peer(self, cname: bytes, ssrc: int) -> int: ...
     def remove_peer(self, peer: int) -> None: ...
-    def set_srtp(self, peer: int, inbound: int, outbound: int, rtp_tag: int, rtcp_trailer: int) -> None: ...
+    def set_srtp(
+        self, peer: int, inbound: int, outbound: int, rtp_tag: int, rtcp_trailer: int, sealing: bytes
+    ) -> None:
+        """Sessions of libsrtp; and master key and salt for RTP that goes out under AEAD, or b""."""
+
     def expect_path(self, path: bytes, now_us: int) -> None: ...
     def allow_path(self, peer: int, path: bytes, now_us: int) -> bool: ...
     def take_path(self, peer: int, path: bytes) -> None: ...
@@ -95,10 +101,11 @@ class Engine:
         clock_rate: int,
         cname: bytes,
         video: bool,
-        sequence: int,
+        index: int,
         timestamp: int,
     ) -> int:
-        """A held subscription without a track; its first packet gets this sequence number and timestamp."""
+        """A held subscription without a track; its first packet gets this timestamp and SRTP index, whose
+        low half is the sequence number."""
 
     def update_egress(self, egress: int, mid: bytes, mid_id: int, mixed: bool) -> None: ...
     def route_egress(
@@ -162,3 +169,11 @@ def probe_twcc(
 
 def probe_tables(e: Engine) -> list[str]:
     """What does not fit together in the tables, in words: nothing, always."""
+
+def probe_seal(
+    ciphers: Sequence[int],
+    key: bytes,
+    packets: list[tuple[bytes, int, int]],
+    *,
+    session: bool = False,
+) -> list[bytes] | None: ...

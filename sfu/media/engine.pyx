@@ -39,6 +39,7 @@ include "parts/tables.pxi"
 include "parts/demux.pxi"
 include "parts/peer.pxi"
 include "parts/track.pxi"
+include "parts/seal.pxi"
 include "parts/rtcp_in.pxi"
 include "parts/egress.pxi"
 include "parts/rtcp_out.pxi"
@@ -68,6 +69,7 @@ cdef class Engine:
         *,
         bytes seed not None,
         functions not None,
+        ciphers=(),
         uint32_t peers_max=20_000,
         uint32_t paths_max=80_000,
         uint32_t tracks_max=50_000,
@@ -82,6 +84,7 @@ cdef class Engine:
         int64_t keyframe_wait_us=3_000_000,
     ):
         cdef uint64_t seed_word
+        cdef uint32_t i
         if len(seed) < 8:
             raise ValueError(f"a seed of at least 8 bytes, not {len(seed)}")
         if not peers_max or not paths_max or not tracks_max or not egress_max or not sources_max:
@@ -120,6 +123,11 @@ cdef class Engine:
         self.protect_rtcp = <srtp_call> <size_t> protect_rtcp
         self.unprotect_rtcp = <srtp_call> <size_t> unprotect_rtcp
         self.forget_stream = <srtp_forget> <size_t> forget
+        if len(ciphers) not in (0, EVP_CALLS):
+            raise ValueError(f"{EVP_CALLS} functions of OpenSSL or none, not {len(ciphers)}")
+        for i, address in enumerate(ciphers):
+            (<size_t *> &self.evp)[i] = address
+        self.has_ciphers = bool(ciphers)
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -127,6 +135,7 @@ cdef class Engine:
             for i in range(self.peer_top):
                 if self.peers[i].used:
                     free(self.peers[i].twcc)
+                    evp_sealer_free(&self.evp, &self.peers[i].sealer)
         free(self.paths)
         free(self.peers)
         free(self.tracks)
@@ -272,11 +281,23 @@ cdef class Engine:
     def remove_peer(self, uint64_t peer):
         peer_drop(self, self.peer_of(peer))
 
-    def set_srtp(self, uint64_t peer, size_t inbound, size_t outbound, uint32_t rtp_tag, uint32_t rtcp_trailer):
+    def set_srtp(
+        self,
+        uint64_t peer,
+        size_t inbound,
+        size_t outbound,
+        uint32_t rtp_tag,
+        uint32_t rtcp_trailer,
+        bytes sealing not None,
+    ):
         cdef Peer *p = &self.peers[self.peer_of(peer)]
         cdef uint32_t i = p.sources
         if rtp_tag > 32 or rtcp_trailer > 32:
             raise ValueError(f"a tag of at most 32 bytes, not {rtp_tag} and {rtcp_trailer}")
+        if len(sealing) not in (0, 16 + EVP_SALT, 32 + EVP_SALT) or (sealing and not self.has_ciphers):
+            raise ValueError(f"a key and salt for a cipher that there is, not {len(sealing)} bytes")
+        if peer_set_sealer(self, p, <const uint8_t *> <const char *> sealing, <uint32_t> len(sealing)) < 0:
+            raise MemoryError
         p.srtp_in = <void *> inbound
         p.srtp_out = <void *> outbound
         p.rtp_tag = rtp_tag
@@ -466,7 +487,7 @@ cdef class Engine:
         uint32_t clock_rate,
         bytes cname not None,
         bint video,
-        uint16_t sequence,
+        uint64_t index,
         uint32_t timestamp,
     ):
         cdef uint32_t owner = self.peer_of(peer)
@@ -498,7 +519,8 @@ cdef class Engine:
         g.route[0].track = g.route[1].track = NONE
         g.layer = NONE
         g.source = g.last_source = NONE
-        g.out_eseq = 0x10000 + <uint32_t> sequence - 1
+        g.out_eseq = 0x10000 + <uint32_t> index - 1
+        g.out_index = index - 1
         g.out_timestamp = timestamp
         g.pli_credit = PLI_BURST
         g.next = self.peers[owner].egress

@@ -157,6 +157,7 @@ cdef int egress_seal(
     cdef uint8_t *out
     cdef uint32_t size
     cdef int sealed
+    cdef uint64_t packet_index = egress_index(g, number)
     target.ssrc = g.ssrc
     target.timestamp = p.rtp.timestamp + g.timestamp_offset
     target.seq = <uint16_t> number
@@ -173,20 +174,21 @@ cdef int egress_seal(
     if size == 0:
         batch_release(e.io)
         return drop(e, DROP_NO_ROOM)
-    sealed = <int> size
-    if e.protect(to.srtp_out, out, &sealed) != 0:
+    sealed = peer_seal(e, to, out, size - p.rtp.payload_size - p.rtp.padding_size, &size, packet_index)
+    if sealed < 0:
         batch_release(e.io)
-        return drop(e, DROP_SEAL)
-    batch_commit(e.io, &to.to, <uint32_t> sealed)
+        return sealed
+    batch_commit(e.io, &to.to, size)
     g.packets += 1
-    g.bytes += <uint64_t> sealed
+    g.bytes += size
     g.octets += p.rtp.payload_size
     to.packets_out += 1
-    to.bytes_out += <uint64_t> sealed
+    to.bytes_out += size
     e.forwarded += 1
-    e.forwarded_bytes += <uint64_t> sealed
+    e.forwarded_bytes += size
     if not g.sent or eseq_diff(number, g.out_eseq) > 0:
         g.out_eseq = number
+        g.out_index = packet_index
         g.out_timestamp = target.timestamp
         g.out_us = now_us
         g.sent = True
@@ -239,7 +241,7 @@ cdef void egress_ask(Engine e, uint32_t index, int64_t now_us) noexcept nogil:
 
 
 cdef void egress_drop(Engine e, uint32_t index) noexcept nogil:
-    """Remove a subscription. libsrtp keeps the index of its SSRC: under AEAD no index may come twice."""
+    """Remove a subscription. The control keeps the index of its SSRC: under AEAD none may come twice."""
     cdef Egress *g = &e.egress[index]
     cdef uint32_t *link = &e.peers[g.peer].egress
     route_unlink(e, index * 2)

@@ -128,4 +128,5 @@ cdef void peer_drop(Engine e, uint32_t index) noexcept nogil:
     while p.sources != NONE:
         source_drop(e, p.sources)
     peer_set_twcc(e, index, False)
+    evp_sealer_free(&e.evp, &p.sealer)
     peer_give(e, index)

@@ -94,3 +94,30 @@ def probe_twcc(list arrivals not None, uint32_t sender, uint32_t media, uint32_t
     finally:
         free(state)
     return out
+
+
+def probe_seal(ciphers not None, bytes key not None, list packets not None, *, bint session=False):
+    """Seal (packet, bytes of header, index) in turn under a master key and its salt, or with `session` under
+    a session key and its salt; None for a key that is refused."""
+    cdef evp_calls_t calls
+    cdef evp_sealer_t sealer
+    cdef uint8_t out[4096]
+    cdef uint32_t i, size
+    cdef const uint8_t *bare = <const uint8_t *> <const char *> key
+    for i in range(EVP_CALLS):
+        (<size_t *> &calls)[i] = ciphers[i]
+    size = <uint32_t> len(key) - EVP_SALT
+    if (evp_sealer_take(&calls, &sealer, bare, size) if session else evp_sealer_init(&calls, &sealer, bare, size)) < 0:
+        return None
+    sealed = []
+    try:
+        for packet, header, index in packets:
+            size = <uint32_t> len(packet)
+            if not 12 <= header <= size <= 4096 - EVP_TAG:
+                raise ValueError(f"a packet of {size} bytes with a header of {header}")
+            memcpy(out, <const char *> packet, size)
+            if evp_seal(&calls, &sealer, out, <uint32_t> header, size, <uint64_t> index) == 0:
+                sealed.append(out[: size + EVP_TAG])
+    finally:
+        evp_sealer_free(&calls, &sealer)
+    return sealed

@@ -103,6 +103,6 @@ cdef dict egress_numbers(Engine e, uint32_t index):
         "layer": -1 if g.layer == NONE else g.layer,
         "current_layer": e.sources[g.source].layer if in_force else -1,
         "current_track": handle_of(track, e.tracks[track].generation) if track != NONE else 0,
-        "next_sequence": (g.out_eseq + 1) & 0xFFFF,
+        "next_index": (g.out_index + 1) & <uint64_t> 0xFFFFFFFFFFFFFFFF,
         "timestamp": g.out_timestamp,
     }
