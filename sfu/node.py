@@ -16,6 +16,7 @@ from sfu.base.settings import ByteSize, Listen, Setting
 from sfu.directory.apps import given_app, wrong_given
 from sfu.directory.certificates import DAY_S, renew_certificates
 from sfu.directory.files import DataDirectory, DataDirectoryError, FilesDirectory
+from sfu.media.control import Limits as MediaLimits
 from sfu.media.control import MediaControl
 from sfu.negotiation.record import Fingerprint
 from sfu.negotiation.requests import MLINES_PER_SESSION, SDP_BYTES, TRACKS_PER_CALL, Context, Limits
@@ -60,6 +61,54 @@ MEDIA_BUFFER = Setting(
     ByteSize(4 << 20),
     minimum=65536,
     help="Receive and send buffer of the media socket; the kernel may give less (net.core.rmem_max)",
+)
+MEDIA_CACHE = Setting(
+    "media.cache",
+    ByteSize,
+    ByteSize(256 << 20),
+    help="Memory for recent packets, to repair losses from; 2.5 Mbit/s of video take about 640 KiB",
+)
+MEDIA_CACHE_VIDEO = Setting(
+    "media.cache_video",
+    float,
+    2.0,
+    unit="s",
+    minimum=0.1,
+    maximum=30.0,
+    help="How long video packets are kept for repair",
+)
+MEDIA_CACHE_AUDIO = Setting(
+    "media.cache_audio",
+    float,
+    1.0,
+    unit="s",
+    minimum=0.1,
+    maximum=30.0,
+    help="How long audio packets are kept for repair",
+)
+MEDIA_CACHE_TRACK = Setting(
+    "media.cache_track",
+    ByteSize,
+    ByteSize(8 << 20),
+    minimum=65536,
+    help="Memory at most for recent packets of one video stream (each simulcast layer is one)",
+)
+MEDIA_CACHED_START = Setting(
+    "media.cached_start",
+    float,
+    1.0,
+    unit="s",
+    minimum=0.0,
+    maximum=30.0,
+    help="A new subscriber starts at a cached keyframe as young as this; 0: it asks for one",
+)
+MEDIA_MISSING = Setting(
+    "media.missing",
+    int,
+    65_536,
+    minimum=1,
+    maximum=1_000_000,
+    help="Lost packets that publishers are asked for at a time",
 )
 DATA = Setting("node.data", str, "orchard-data", alias="data", help="Data directory; made with mode 0700")
 APPS = Setting(
@@ -147,7 +196,7 @@ class Node:
         )
         self._stack.callback(self.service.close)
         self._driver = Driver(
-            MediaControl(sock),
+            MediaControl(sock, _media_limits(config)),
             self.directory,
             self.service.update,
             node=NodeId(secrets.token_hex(8)),
@@ -223,6 +272,17 @@ class Node:
             await asyncio.gather(task, return_exceptions=True)
 
         self._stack.push_async_callback(end)
+
+
+def _media_limits(config: Config) -> MediaLimits:
+    return MediaLimits(
+        cache=config[MEDIA_CACHE],
+        cache_audio_s=config[MEDIA_CACHE_AUDIO],
+        cache_video=config[MEDIA_CACHE_TRACK],
+        cache_video_s=config[MEDIA_CACHE_VIDEO],
+        start_s=config[MEDIA_CACHED_START],
+        missing=config[MEDIA_MISSING],
+    )
 
 
 def _given_apps(config: Config, wall_now: float) -> list[App]:

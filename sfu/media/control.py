@@ -84,12 +84,25 @@ class Limits:
     keyframe_tries: int = 6
     keyframe_wait_s: float = 3.0
     """How long a subscription waits for a keyframe that we recognise before it takes any packet."""
+    cache: int = 256 << 20
+    """Bytes of packets kept for repair, of all sources together."""
+    cache_audio: int = 256 << 10
+    """Bytes kept of one audio source."""
+    cache_video: int = 8 << 20
+    """Bytes kept of one video source (each simulcast layer is one)."""
+    cache_audio_s: float = 1.0
+    cache_video_s: float = 2.0
+    start_s: float = 1.0
+    """A new subscriber starts from the cache at a keyframe as young as this; 0: it always asks for one."""
+    missing: int = 65_536
+    """Numbers that publishers are asked for at a time; what is missing beyond is not asked for."""
 
 
 _SECOND_S = 1.0
 _KINDS = {1: DatagramKind.STUN, 2: DatagramKind.DTLS}
 _CODEC_NUMBERS = {"vp8": 1, "vp9": 2, "h264": 3, "h265": 4, "av1": 5, "red": 6}  # enum codec in c/codec.h
 _CODEC_OTHER, _CODEC_RTX = 0, 7
+_NOTHING = 255  # no payload type
 _LAYERS = 8
 
 
@@ -138,6 +151,8 @@ class _Peer:
     egress: set[EgressId] = field(default_factory=set[EgressId])
     extensions: tuple[int, int, int, int] = (0, 0, 0, 0)
     """mid, rid, repaired-rid, transport-cc; 0 is not negotiated."""
+    level: int = 0
+    """ssrc-audio-level, likewise."""
     transport_cc: bool = False
     remb: _Remb | None = None
     retired: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
@@ -157,6 +172,7 @@ class _Track:
 class _Subscription:
     peer: PeerId
     ssrc: int
+    rtx_ssrc: int | None
     kind: Kind
     held: bool = True
     track: TrackId | None = None
@@ -189,6 +205,13 @@ class MediaControl:
             paths_per_peer=limits.paths_per_peer,
             control_per_read=limits.control_per_read,
             keyframe_wait_us=_us(limits.keyframe_wait_s),
+            cache_size=limits.cache,
+            cache_audio_size=limits.cache_audio,
+            cache_video_size=limits.cache_video,
+            cache_audio_us=_us(limits.cache_audio_s),
+            cache_video_us=_us(limits.cache_video_s),
+            start_us=_us(limits.start_s),
+            missing_max=limits.missing,
         )
         self._now = 0.0
         self._tick_at: float | None = None
@@ -225,6 +248,8 @@ class MediaControl:
         """The moment at which `handle_timer` has work: once a second at least, for the counters."""
         moments = [self._second_at] if self._tick_at is None else [self._tick_at, self._second_at]
         moments += [at for key in self._wanted if (at := self._requests[key].timer_at()) is not None]
+        if repair_us := self._engine.repair_at():
+            moments.append(repair_us / 1e6)
         return min(moments)
 
     def handle_timer(self, now: float) -> None:
@@ -233,6 +258,7 @@ class MediaControl:
         if self._tick_at is None or now >= self._tick_at:
             next_us = self._engine.tick(_us(now))
             self._tick_at = next_us / 1e6 if next_us else None
+        self._engine.repair(_us(now))
         for track, layer in list(self._wanted):
             self._obey(track, layer, self._requests[track, layer].handle_timer(now))
         if now >= self._second_at:
@@ -331,6 +357,7 @@ class MediaControl:
                 _codecs(track),
                 _ssrcs(track),
                 [rid.encode() for rid in track.rids],
+                track.feedback.nack,
             )
         )
         self._state_of(peer).tracks.add(handle)
@@ -342,7 +369,12 @@ class MediaControl:
     def update_track(self, track: TrackId, value: IngressTrack) -> None:
         """The section was negotiated anew: codecs, SSRC hints, RIDs, extension ids. Its kind stays."""
         self._engine.update_track(
-            track, value.mid.encode(), _codecs(value), _ssrcs(value), [rid.encode() for rid in value.rids]
+            track,
+            value.mid.encode(),
+            _codecs(value),
+            _ssrcs(value),
+            [rid.encode() for rid in value.rids],
+            value.feedback.nack,
         )
         state = self._tracks[track]
         state.value = value
@@ -368,10 +400,9 @@ class MediaControl:
         state = self._state_of(peer)
         if egress.ssrc not in state.retired and len(state.retired) >= self._limits.retired_per_peer:
             raise LimitReached(f"{self._limits.retired_per_peer} SSRCs that one transport has sent")
-        index, timestamp = state.retired.get(egress.ssrc) or (
-            secrets.randbelow(1 << 15),
-            secrets.randbits(32),
-        )
+        fresh = secrets.randbelow(1 << 15), secrets.randbits(32)
+        index, timestamp = state.retired.get(egress.ssrc, fresh)
+        rtx_index, _ = state.retired.get(egress.rtx_ssrc or 0, fresh)
         handle = EgressId(
             self._engine.add_egress(
                 peer,
@@ -379,15 +410,17 @@ class MediaControl:
                 egress.mid_extension_id or 0,
                 egress.extmap_allow_mixed,
                 egress.ssrc,
+                egress.rtx_ssrc or 0,
                 egress.clock_rate,
                 egress.cname.encode(),
                 egress.kind is Kind.VIDEO,
                 index,
                 timestamp,
+                rtx_index,
             )
         )
         state.egress.add(handle)
-        self._egress[handle] = _Subscription(peer, egress.ssrc, egress.kind)
+        self._egress[handle] = _Subscription(peer, egress.ssrc, egress.rtx_ssrc, egress.kind)
         try:
             self.switch_egress(handle, track, routes)
         except BaseException:
@@ -397,15 +430,20 @@ class MediaControl:
 
     @_translated
     def start_egress(self, egress: EgressId) -> None:
-        """Send from now on: the answer is applied. Video starts at a keyframe, which is asked for now."""
-        self._engine.hold_egress(egress, False)
+        """Send from now on: the answer is applied.
+
+        Video starts at a keyframe: one that is still in the cache with all that followed, else one that
+        is asked for now.
+        """
+        cached = self._engine.start_egress(egress, _us(self._now))
         self._egress[egress].held = False
-        self._ask_for(egress)
+        if not cached:
+            self._ask_for(egress)
 
     @_translated
     def pause_egress(self, egress: EgressId) -> None:
         """Send nothing until `start_egress`; the subscriber's numbering goes on without a gap."""
-        self._engine.hold_egress(egress, True)
+        self._engine.hold_egress(egress)
         self._egress[egress].held = True
 
     @_translated
@@ -425,7 +463,7 @@ class MediaControl:
         if (track is None) != (routes is None):
             raise MediaError("a subscription has a track and routes, or neither")
         if track is None or routes is None:
-            self._engine.route_egress(egress, 0, (), ())
+            self._engine.route_egress(egress, 0, (), (), ())
         else:
             never = self._private_extensions(track)
             self._engine.route_egress(
@@ -433,6 +471,7 @@ class MediaControl:
                 track,
                 list(routes.payload_types.items()),
                 [(ours, theirs) for ours, theirs in routes.extensions.items() if ours not in never],
+                list(routes.rtx_types.items()),
             )
         subscription = self._egress[egress]
         before, subscription.track = subscription.track, track
@@ -460,6 +499,8 @@ class MediaControl:
         state.egress.discard(egress)
         if ended["packets"]:
             state.retired[subscription.ssrc] = (ended["next_index"], ended["timestamp"])
+        if ended["resent"] and subscription.rtx_ssrc is not None:
+            state.retired[subscription.rtx_ssrc] = (ended["next_rtx_index"], 0)
         self._forget_egress(egress)
 
     # what is going on
@@ -516,8 +557,9 @@ class MediaControl:
             ids.repaired_rid or known[2],
             ids.transport_cc or known[3],
         )
+        state.level = ids.audio_level or state.level
         state.transport_cc = state.transport_cc or feedback.transport_cc
-        self._engine.set_extensions(peer, *state.extensions, state.transport_cc)
+        self._engine.set_extensions(peer, *state.extensions, state.level, state.transport_cc)
         if state.transport_cc and state.extensions[3]:
             state.remb = None
         elif feedback.remb and state.remb is None:
@@ -643,12 +685,12 @@ def _fresh_ssrc() -> int:
     return secrets.randbelow(0xFFFFFFFE) + 1
 
 
-def _codecs(track: IngressTrack) -> list[tuple[int, int, int]]:
-    out: list[tuple[int, int, int]] = []
+def _codecs(track: IngressTrack) -> list[tuple[int, int, int, int]]:
+    out: list[tuple[int, int, int, int]] = []
     for pt, codec in track.codecs.items():
-        out.append((pt, _CODEC_NUMBERS.get(codec.name.lower(), _CODEC_OTHER), codec.clock_rate))
+        out.append((pt, _CODEC_NUMBERS.get(codec.name.lower(), _CODEC_OTHER), codec.clock_rate, _NOTHING))
         if codec.rtx is not None:
-            out.append((codec.rtx, _CODEC_RTX, codec.clock_rate))
+            out.append((codec.rtx, _CODEC_RTX, codec.clock_rate, pt))
     return out
 
 

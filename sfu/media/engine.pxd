@@ -23,14 +23,55 @@ cdef extern from "bytes.h" nogil:
 cdef extern from "seq.h" nogil:
     enum:
         SEQMAP_PIECES
+    struct piece_t "piece":
+        uint32_t first
+        uint32_t offset
+        uint32_t source
+        uint32_t generation
+        uint32_t timestamp_offset
     struct seqmap_t "seqmap":
         uint32_t count
         uint32_t highest
     int32_t eseq_diff(uint32_t a, uint32_t b)
     uint32_t eseq_near(uint32_t near, uint16_t seq)
-    void seqmap_restart(seqmap_t *m, uint32_t first, uint32_t out)
-    int seqmap_send(seqmap_t *m, uint32_t number, uint32_t *out)
+    bint window_has(const uint64_t *bits, uint32_t size, uint32_t n)
+    void window_set(uint64_t *bits, uint32_t size, uint32_t n)
+    void window_advance(uint64_t *bits, uint32_t size, uint32_t since, uint32_t to)
+    piece_t *seqmap_restart(seqmap_t *m, uint32_t first, uint32_t out)
+    const piece_t *seqmap_of_input(const seqmap_t *m, uint32_t number)
+    const piece_t *seqmap_of_output(const seqmap_t *m, uint32_t number)
+    void seqmap_sent(seqmap_t *m, uint32_t number)
     int seqmap_skip(seqmap_t *m, uint32_t number)
+
+
+cdef extern from "cache.h" nogil:
+    enum:
+        CACHE_BLOCK
+    struct cached_t "cached":
+        int64_t arrival_us
+        uint32_t eseq
+        uint16_t size
+        uint8_t keyframe
+        uint8_t repaired
+        uint8_t *data
+    struct cache_pool_t "cache_pool":
+        uint8_t *memory
+        uint32_t blocks
+        uint32_t taken
+    struct cache_t "cache":
+        uint32_t blocks
+        uint32_t index_min
+        uint32_t mask
+    int cache_pool_init(cache_pool_t *p, uint64_t size)
+    void cache_pool_free(cache_pool_t *p)
+    void cache_init(cache_t *c, uint32_t index_min)
+    void cache_clear(cache_t *c, cache_pool_t *p)
+    void cache_trim(cache_t *c, cache_pool_t *p, int64_t before_us)
+    cached_t *cache_put(
+        cache_t *c, cache_pool_t *p, uint32_t blocks_max, int64_t before_us, uint32_t eseq, uint32_t size
+    )
+    cached_t *cache_find(const cache_t *c, const cache_pool_t *p, uint32_t eseq)
+    void cache_fit(cache_t *c, const cache_pool_t *p, double seconds, double hold_s)
 
 
 cdef extern from "hash.h" nogil:
@@ -72,6 +113,8 @@ cdef extern from "rtp.h" nogil:
         uint8_t pt
         uint8_t red
         uint8_t mixed
+        uint8_t rtx
+        uint16_t osn
         uint8_t mid_id
         uint8_t mid_size
         const uint8_t *mid
@@ -79,6 +122,7 @@ cdef extern from "rtp.h" nogil:
         const uint8_t *types
     uint32_t rtp_check(const uint8_t *p, uint32_t n, uint32_t tag)
     int rtp_parse(rtp_packet *r, const uint8_t *p, uint32_t n)
+    int rtp_unwrap(rtp_packet *r, uint8_t *p, uint8_t pt, uint32_t ssrc)
     const rtp_element *rtp_element_of(const rtp_packet *r, uint8_t id)
     uint32_t rtp_rewrite(const rtp_packet *r, const rtp_target *t, uint8_t *out, uint32_t room)
     int codec_keyframe(uint8_t codec, const uint8_t *p, uint32_t n, const uint8_t *codecs)
@@ -133,6 +177,23 @@ cdef enum:
     CNAME_MAX = 64
     LAYERS = 8                   # simulcast layers of one track
     RESTART_GAP = 1000           # numbers missing from which a source is taken to start anew
+    RECEIVED = 4096              # numbers of a source of which is known whether they came
+    SENT = 2048                  # numbers of a subscription of which is known whether they were sent
+    MISSING_PER_SOURCE = 512     # numbers asked for at a time; a wider gap is given up at once
+    REORDER_US = 5_000           # a number is missing after this time ...
+    REORDER_PACKETS = 3          # ... or when so many later ones have come
+    ASK_TRIES = 10               # requests for one number
+    ASK_AGAIN_TRIES = 2          # requests for one that was given up, for a subscriber that still wants it
+    ASK_MIN_US = 20_000          # between two requests for a number, at least
+    RTT_GUESS_US = 100_000       # where nothing has been measured
+    RESENDS = 128                # numbers of a subscription whose resends are remembered
+    RESENDS_PER_NUMBER = 8
+    RESENDS_PER_REPORT = 512     # one compound's NACKs; what it asks for beyond is not heard
+    RESEND_MIN_US = 10_000       # between two resends of a number, at least
+    RESEND_BURST = 32768         # bytes beyond the share of what is sent
+    INDEX_AUDIO = 128            # packets that a cache can find in its first second
+    INDEX_VIDEO = 1024
+    START_PACKETS = 1024         # a new subscriber gets at most so many out of the cache
     SR_KEPT = 4                  # sender reports remembered per subscription, for round-trip times
     RTCP_ROOM = 1200             # bytes of a compound that we write, before SRTCP
     EVENTS_MAX = 65536
@@ -160,6 +221,8 @@ cdef enum Drop:
     DROP_BAD_RTCP                # a compound whose lengths do not fit
     DROP_NOT_MAPPED              # payload type without a place in the subscription
     DROP_LATE                    # older than the numbering of the subscription
+    DROP_TWICE                   # media that came already: the original, or another RTX of it
+    DROP_BAD_RTX                 # RTX without OSN, of an unknown payload type, or ahead of its media
     DROP_NO_ROOM                 # the rewritten packet does not fit a slot
     DROP_SEAL                    # the cipher refused, or the index is spent
     DROP_EVENT                   # the event list is full
@@ -210,7 +273,7 @@ cdef struct Peer:
     uint32_t sources             # list, most recently bound first
     uint32_t source_count
     uint32_t streams             # SSRCs that libsrtp holds state for
-    uint8_t ext_mid, ext_rid, ext_repaired_rid, ext_transport_cc
+    uint8_t ext_mid, ext_rid, ext_repaired_rid, ext_transport_cc, ext_level
     twcc_t *twcc                 # NULL where not negotiated; taken and freed by the peer
     uint32_t media_ssrc          # a recent SSRC of its own, for the feedback's header
     uint32_t ssrc                # ours, as sender of reports
@@ -221,6 +284,20 @@ cdef struct Peer:
     uint64_t packets_in, bytes_in, packets_out, bytes_out, refused
     uint64_t twcc_in, remb_bps
     int64_t rtt_us               # of its latest report block, 0 unknown
+    int64_t ask_rtt_us           # from a NACK of ours to its RTX, smoothed; 0 unknown
+    uint32_t xr_ssrc             # who sent the last reference time (RFC 3611 4.4) ...
+    uint32_t xr_middle           # ... its NTP middle bits, 0: none to answer
+    int64_t xr_us                # ... and when it came
+
+
+# A number that a source lacks. Pool entries; a source's list ascends.
+cdef struct Missing:
+    uint32_t eseq
+    uint32_t next
+    int64_t seen_us              # when the gap was seen
+    int64_t asked_us             # first request, 0: none yet
+    int64_t due_us               # next request
+    uint32_t tries
 
 
 # One SSRC that a peer sends: media or RTX of one layer of a track, or not bound to any yet.
@@ -252,7 +329,18 @@ cdef struct Source:
     int64_t sr_us                # when it came
     int64_t reported_us          # when a receiver report told of it
     uint32_t keyframe_timestamp  # of the last one counted
-    int64_t keyframe_us          # when it began; 0: none yet
+    uint32_t keyframe_eseq       # its first packet
+    int64_t keyframe_us          # when that came
+    cache_t cache                # its media; RTX is kept as what it carries
+    uint64_t window[64]          # RECEIVED bits: numbers that came, or were repaired
+    uint32_t missing, missing_last   # list of Missing
+    uint32_t missing_count
+    uint32_t untried             # of those, not asked for yet
+    int64_t repair_due_us        # when the list has work
+    uint32_t repair_next, repair_previous   # sources with missing numbers
+    uint64_t asked, repaired, unrepaired, doubled   # numbers: requests, recovered, given up, in vain
+    uint32_t level_16            # loudness of audio (RFC 6464) as 127 - dBov, smoothed, times 16
+    bint voice                   # the V bit of its last packet
     bint wanted_told             # EVENT_WANTED stands in the list
     uint64_t rate_bytes          # `bytes` at rate_us
     int64_t rate_us
@@ -272,6 +360,8 @@ cdef struct Track:
     uint32_t mid_size
     uint8_t codec[128]           # by payload type; CODEC_NONE is not negotiated
     uint32_t clock_rate[128]
+    uint8_t rtx_of[128]          # RTX payload type to that of its media, 0xff: none
+    bint nack                    # the publisher takes NACKs
     uint32_t rid_count
     uint8_t rid[8][16]
     uint32_t rid_size[8]
@@ -293,6 +383,14 @@ cdef struct Route:
     uint32_t next, previous      # of the same track
     uint8_t types[128]           # publisher's payload type to subscriber's, 0xff: not forwarded
     uint8_t extensions[256]      # publisher's id to subscriber's, 0: stripped
+    uint8_t rtx[128]             # subscriber's payload type to that of its RTX, 0xff: none
+
+
+# When a number was resent last.
+cdef struct Resend:
+    uint32_t at_ms
+    uint16_t seq
+    uint8_t count                # 0: free
 
 
 # One subscription of one peer.
@@ -306,6 +404,8 @@ cdef struct Egress:
     bint held
     bint mixed                   # extmap-allow-mixed
     uint32_t ssrc
+    uint32_t rtx_ssrc            # 0: no RTX
+    uint64_t rtx_index           # SRTP index of the newest packet on it
     uint32_t clock_rate
     uint8_t mid[16]
     uint32_t mid_size
@@ -323,6 +423,13 @@ cdef struct Egress:
     seqmap_t map
     uint32_t out_eseq            # newest number sent
     uint64_t out_index           # its SRTP index: with the roll-overs since the keys
+    uint64_t window[32]          # SENT bits: no number is sent twice with different bytes
+    uint32_t plain_from          # first number whose header was made as it would be made now
+    Resend resends[128]          # by number modulo RESENDS
+    int64_t resend_credit        # bytes that may be resent
+    uint64_t rate_bytes          # `bytes` at rate_us
+    int64_t rate_us
+    uint32_t bitrate_bps
     bint sent                    # anything at all
     uint32_t timestamp_offset
     uint32_t out_timestamp       # of the newest number
@@ -337,10 +444,10 @@ cdef struct Egress:
     uint32_t lost, jitter        # as its receiver reports
     uint8_t fraction_lost
     int64_t rtt_us               # 0 unknown
-    uint64_t nacks, plis
-    uint64_t rate_bytes          # `bytes` at rate_us
-    int64_t rate_us
-    uint32_t bitrate_bps
+    uint64_t nacks, plis         # numbers and pictures that its receiver missed
+    uint64_t resent, resent_bytes
+    uint64_t nacks_refused       # too soon, too often, too much
+    uint64_t nacks_missed        # not in the cache
     int64_t pli_earned_us        # credit for keyframe requests
     uint32_t pli_credit
     bint pli_deferred
@@ -356,6 +463,7 @@ cdef struct Packet:
     int64_t arrival_us
     bint keyframe
     bint red
+    bint repaired                # came as RTX
     uint32_t next                # of the same track
 
 
@@ -392,6 +500,14 @@ cdef class Engine:
     cdef uint32_t *sr_due        # egress whose first sender report is due
     cdef uint32_t sr_due_count
     cdef uint32_t plis_deferred
+    cdef cache_pool_t pool
+    cdef int64_t hold_us[2]      # how long the cache keeps audio, video
+    cdef uint32_t blocks_max[2]  # ... and how much of one source
+    cdef int64_t start_us        # a keyframe as young as this starts a new subscriber from the cache
+    cdef Missing *missings
+    cdef uint32_t missings_max, missing_top, missing_free, missing_live
+    cdef uint32_t repairs        # list of sources with missing numbers
+    cdef uint32_t answers_left   # resends that this compound may still ask for
     cdef EventRecord *events
     cdef uint32_t event_count
     cdef uint8_t scratch[2048]   # a compound under construction
@@ -402,9 +518,11 @@ cdef class Engine:
     cdef uint64_t restarts, switches, switches_blind
     cdef hold_meter holds        # of each call that may forward or report
     cdef stage_meter stages      # of one batch in 64
+    cdef uint64_t nacks_out, asked, repaired, unrepaired, missing_full, cache_full
+    cdef uint64_t resent, resent_bytes, nacks_refused, nacks_missed, starts_cached
 
     cdef uint32_t peer_of(self, uint64_t handle) except? NONE
     cdef uint32_t track_of(self, uint64_t handle) except? NONE
     cdef uint32_t egress_of(self, uint64_t handle) except? NONE
-    cdef int fill_track(self, uint32_t index, bytes mid, codecs, rids, uint32_t ssrc_count) except -1
+    cdef int fill_track(self, uint32_t index, bytes mid, codecs, rids, uint32_t ssrc_count, bint nack) except -1
     cdef int hint(self, uint32_t track, ssrcs) except -1

@@ -32,16 +32,34 @@ class Engine:
         control_per_read: int = 128,
         reads_per_call: int = 8,
         keyframe_wait_us: int = 3_000_000,
+        cache_size: int = 67_108_864,
+        cache_audio_size: int = 262_144,
+        cache_video_size: int = 8_388_608,
+        cache_audio_us: int = 1_000_000,
+        cache_video_us: int = 2_000_000,
+        start_us: int = 1_000_000,
+        missing_max: int = 65_536,
     ) -> None:
         """`functions`: addresses of srtp_protect, srtp_unprotect, srtp_protect_rtcp, srtp_unprotect_rtcp,
         srtp_remove_stream. `ciphers`: those of OpenSSL in the order of c/evp.h, or none: then libsrtp
-        seals under AEAD too."""
+        seals under AEAD too.
+
+        The cache takes `cache_size` bytes in all, `cache_audio_size` or `cache_video_size` of them for one
+        source, and keeps a packet for `cache_audio_us` or `cache_video_us`. `start_us`: a keyframe as
+        young as this starts a new subscriber; 0 is never. `missing_max`: numbers asked for at a time.
+        """
 
     def on_readable(self, now_us: int) -> list[tuple[bytes, bytes, int, int]]:
         """Receive, forward, send. Returns (path, data, 1 for STUN or 2 for DTLS, peer or 0) for the rest."""
 
     def tick(self, now_us: int) -> int:
         """Send the reports that are due. Returns the µs moment of the next one, or 0."""
+
+    def repair(self, now_us: int) -> None:
+        """Ask publishers for the missing packets whose time has come."""
+
+    def repair_at(self) -> int:
+        """The µs moment at which `repair` has work, or 0."""
 
     def send(self, path: bytes, data: bytes) -> bool: ...
     def take_events(self) -> list[tuple[int, int, int]]:
@@ -60,7 +78,14 @@ class Engine:
     def forget_path(self, path: bytes) -> bool: ...
     def select_path(self, peer: int, path: bytes, now_us: int) -> bool: ...
     def set_extensions(
-        self, peer: int, mid: int, rid: int, repaired_rid: int, transport_cc: int, feedback: bool
+        self,
+        peer: int,
+        mid: int,
+        rid: int,
+        repaired_rid: int,
+        transport_cc: int,
+        level: int,
+        feedback: bool,
     ) -> None:
         """Ids of header extensions (0 for none), and whether transport-wide feedback is wanted."""
 
@@ -70,19 +95,22 @@ class Engine:
         peer: int,
         mid: bytes,
         video: bool,
-        codecs: Sequence[tuple[int, int, int]],
+        codecs: Sequence[tuple[int, int, int, int]],
         ssrcs: Sequence[tuple[int, int]],
         rids: Sequence[bytes],
+        nack: bool,
     ) -> int:
-        """codecs: (payload type, codec number, clock rate); ssrcs: (media, rtx or 0)."""
+        """codecs: (payload type, codec number, clock rate, the type that RTX repeats or 255); ssrcs: (media,
+        rtx or 0); `nack`: the publisher answers NACKs."""
 
     def update_track(
         self,
         track: int,
         mid: bytes,
-        codecs: Sequence[tuple[int, int, int]],
+        codecs: Sequence[tuple[int, int, int, int]],
         ssrcs: Sequence[tuple[int, int]],
         rids: Sequence[bytes],
+        nack: bool,
     ) -> None: ...
     def remove_track(self, track: int) -> None: ...
     def take_stalled(self, now_us: int, limit_us: int) -> list[tuple[int, int]]:
@@ -98,14 +126,16 @@ class Engine:
         mid_id: int,
         mixed: bool,
         ssrc: int,
+        rtx_ssrc: int,
         clock_rate: int,
         cname: bytes,
         video: bool,
         index: int,
         timestamp: int,
+        rtx_index: int,
     ) -> int:
         """A held subscription without a track; its first packet gets this timestamp and SRTP index, whose
-        low half is the sequence number."""
+        low half is the sequence number, its first RTX packet `rtx_index`. `rtx_ssrc` 0 is none."""
 
     def update_egress(self, egress: int, mid: bytes, mid_id: int, mixed: bool) -> None: ...
     def route_egress(
@@ -114,13 +144,18 @@ class Engine:
         track: int,
         types: Sequence[tuple[int, int]],
         extensions: Sequence[tuple[int, int]],
+        rtx: Sequence[tuple[int, int]],
     ) -> None:
-        """Take packets of `track` (0: of none) under these maps."""
+        """Take packets of `track` (0: of none) under these maps; `rtx` maps the subscriber's payload types to
+        those of their RTX."""
 
     def select_layer(self, egress: int, layer: int) -> None:
         """The layer (index into the track's rids, 0 without simulcast) to go to at its next keyframe."""
 
-    def hold_egress(self, egress: int, held: bool) -> None: ...
+    def hold_egress(self, egress: int) -> None: ...
+    def start_egress(self, egress: int, now_us: int) -> bool:
+        """Let a held subscription go. True when it has begun from the cache and needs no keyframe."""
+
     def remove_egress(self, egress: int) -> None: ...
     def counters(self) -> dict[str, int]:
         """Node-wide totals by name; `drop_` names a reason."""
@@ -155,12 +190,43 @@ def probe_rewrite(
     mid_id: int = 0,
     mixed: bool = False,
     red: bool = False,
+    osn: int = -1,
     room: int = 2048,
 ) -> bytes | None:
-    """The packet as a subscriber would get it before SRTP, or None when it is not forwarded."""
+    """The packet as a subscriber would get it before SRTP, or None when it is not forwarded. `osn` from 0 on:
+    as RTX of this number."""
 
-def probe_seqmap(steps: list[tuple[str, int] | tuple[str, int, int]]) -> list[int | bool | None]:
-    """Run ("restart", in, out), ("send", in) and ("skip", in) steps; what each send and skip gave."""
+class ProbeNumbers:
+    """A subscriber's numbering by itself."""
+
+    def restart(self, number: int, out: int, source: int) -> None:
+        """Go on with `source`, whose `number` is to leave as `out`."""
+
+    def forward(self, number: int) -> int | None:
+        """The number under which an input of the present source leaves."""
+
+    def skip(self, number: int) -> bool:
+        """Whether the input's number was closed up."""
+
+    def input_of(self, out: int) -> tuple[int, int] | None:
+        """Source and number of what left, or is to leave, as `out`."""
+
+class ProbeCache:
+    """One cache, and a second that takes what the pool has beside it."""
+
+    def __init__(self, blocks: int, blocks_max: int) -> None: ...
+    def put(self, number: int, data: bytes, now_us: int, before_us: int) -> bool:
+        """Keep a packet; False when there was no room."""
+
+    def find(self, number: int) -> bytes | None: ...
+    def fit(self, seconds: float, hold_s: float) -> None: ...
+    def clear(self) -> None: ...
+    def fill_other(self, data: bytes) -> bool:
+        """Put a packet into the other cache."""
+
+    def clear_other(self) -> None: ...
+    def taken(self) -> int:
+        """Blocks in use."""
 
 def probe_twcc(
     arrivals: list[tuple[int, int] | None], sender: int, media: int, room: int = 1200

@@ -38,10 +38,13 @@ class TableFull(Exception):
 include "parts/tables.pxi"
 include "parts/demux.pxi"
 include "parts/peer.pxi"
+include "parts/cache.pxi"
 include "parts/track.pxi"
 include "parts/seal.pxi"
+include "parts/repair.pxi"
 include "parts/rtcp_in.pxi"
 include "parts/egress.pxi"
+include "parts/answer.pxi"
 include "parts/rtcp_out.pxi"
 include "parts/stats.pxi"
 include "parts/probe.pxi"
@@ -82,6 +85,13 @@ cdef class Engine:
         uint32_t control_per_read=128,
         uint32_t reads_per_call=8,
         int64_t keyframe_wait_us=3_000_000,
+        uint64_t cache_size=64 << 20,
+        uint64_t cache_audio_size=256 << 10,
+        uint64_t cache_video_size=8 << 20,
+        int64_t cache_audio_us=1_000_000,
+        int64_t cache_video_us=2_000_000,
+        int64_t start_us=1_000_000,
+        uint32_t missing_max=65_536,
     ):
         cdef uint64_t seed_word
         cdef uint32_t i
@@ -99,6 +109,12 @@ cdef class Engine:
         self.ssrcs_per_peer, self.streams_per_peer = ssrcs_per_peer, streams_per_peer
         self.paths_per_peer, self.control_per_read = paths_per_peer, control_per_read
         self.reads_per_call, self.keyframe_wait_us = reads_per_call, keyframe_wait_us
+        self.hold_us = [cache_audio_us, cache_video_us]
+        self.blocks_max = [
+            <uint32_t> (cache_audio_size // CACHE_BLOCK), <uint32_t> (cache_video_size // CACHE_BLOCK)
+        ]
+        self.start_us, self.missings_max = start_us, missing_max
+        self.missing_free = self.repairs = NONE
         self.peer_free = self.path_free = self.track_free = self.egress_free = self.source_free = NONE
         self.paths = <Path *> calloc(paths_max, sizeof(Path))
         self.peers = <Peer *> calloc(peers_max, sizeof(Peer))
@@ -109,9 +125,11 @@ cdef class Engine:
         self.touched = <uint32_t *> calloc(self.io.receive_slots, sizeof(uint32_t))
         self.sr_due = <uint32_t *> calloc(egress_max, sizeof(uint32_t))
         self.events = <EventRecord *> calloc(EVENTS_MAX, sizeof(EventRecord))
+        self.missings = <Missing *> calloc(missing_max, sizeof(Missing))
         if (
             not self.paths or not self.peers or not self.tracks or not self.egress or not self.sources
-            or not self.packets or not self.touched or not self.sr_due or not self.events
+            or not self.packets or not self.touched or not self.sr_due or not self.events or not self.missings
+            or cache_pool_init(&self.pool, cache_size) < 0
             or hash_init(&self.by_path, seed_word, 1024) < 0
             or hash_init(&self.by_ssrc, seed_word, 1024) < 0
             or hash_init(&self.by_egress, seed_word, 1024) < 0
@@ -136,6 +154,11 @@ cdef class Engine:
                 if self.peers[i].used:
                     free(self.peers[i].twcc)
                     evp_sealer_free(&self.evp, &self.peers[i].sealer)
+        if self.sources != NULL and self.pool.memory != NULL:
+            for i in range(self.source_top):
+                if self.sources[i].used:
+                    cache_clear(&self.sources[i].cache, &self.pool)
+        cache_pool_free(&self.pool)
         free(self.paths)
         free(self.peers)
         free(self.tracks)
@@ -145,6 +168,7 @@ cdef class Engine:
         free(self.touched)
         free(self.sr_due)
         free(self.events)
+        free(self.missings)
         hash_free(&self.by_path)
         hash_free(&self.by_ssrc)
         hash_free(&self.by_egress)
@@ -215,6 +239,7 @@ cdef class Engine:
             with nogil:
                 for i in range(self.touched_count):
                     track_fan_out(self, self.touched[i], now_us)
+                repair_run(self, now_us)
                 flush_sender_reports(self, now_us)
                 batch_flush(self.io)
             if self.io.timed:
@@ -242,6 +267,14 @@ cdef class Engine:
             batch_flush(self.io)
         hold_add(&self.holds, batch_clock_ns() - began_ns)
         return next_us
+
+    def repair(self, int64_t now_us):
+        with nogil:
+            repair_run(self, now_us)
+            batch_flush(self.io)
+
+    def repair_at(self):
+        return repair_at_us(self)
 
     def send(self, bytes path not None, bytes data not None):
         return self.batch.send(path, data)
@@ -349,11 +382,19 @@ cdef class Engine:
         return True
 
     def set_extensions(
-        self, uint64_t peer, uint8_t mid, uint8_t rid, uint8_t repaired_rid, uint8_t transport_cc, bint feedback
+        self,
+        uint64_t peer,
+        uint8_t mid,
+        uint8_t rid,
+        uint8_t repaired_rid,
+        uint8_t transport_cc,
+        uint8_t level,
+        bint feedback,
     ):
         cdef uint32_t i = self.peer_of(peer)
         cdef Peer *p = &self.peers[i]
         p.ext_mid, p.ext_rid, p.ext_repaired_rid, p.ext_transport_cc = mid, rid, repaired_rid, transport_cc
+        p.ext_level = level
         peer_set_twcc(self, i, feedback and transport_cc != 0)
 
     def send_remb(self, uint64_t peer, uint64_t bitrate_bps):
@@ -362,18 +403,23 @@ cdef class Engine:
 
     # tracks
 
-    cdef int fill_track(self, uint32_t index, bytes mid, codecs, rids, uint32_t ssrc_count) except -1:
+    cdef int fill_track(self, uint32_t index, bytes mid, codecs, rids, uint32_t ssrc_count, bint nack) except -1:
         cdef Track *t = &self.tracks[index]
         cdef uint32_t i, rid_count = <uint32_t> len(rids)
         if rid_count > LAYERS:
             raise ValueError(f"at most {LAYERS} rids, not {rid_count}")
         t.mid_size = fill_name(t.mid, mid, NAME_MAX)
+        t.nack = nack
         memset(t.codec, CODEC_NONE, sizeof(t.codec))
+        memset(t.rtx_of, 0xFF, sizeof(t.rtx_of))
         memset(t.rid, 0, sizeof(t.rid))
-        for pt, number, clock_rate in codecs:
+        for pt, number, clock_rate, repeats in codecs:
             if not 0 <= pt < 128 or not 0 <= number < CODEC_NONE or not 0 < clock_rate < 1 << 24:
                 raise ValueError(f"no payload type, codec and clock rate: {pt}, {number}, {clock_rate}")
+            if repeats != 0xFF and not 0 <= repeats < 128:
+                raise ValueError(f"no payload type to repeat: {repeats}")
             t.codec[<uint32_t> pt] = number
+            t.rtx_of[<uint32_t> pt] = repeats
             t.clock_rate[<uint32_t> pt] = clock_rate
         for i in range(rid_count):
             t.rid_size[i] = fill_name(t.rid[i], rids[i], NAME_MAX)
@@ -405,7 +451,7 @@ cdef class Engine:
                     self.sources[source].heard = False
         return 0
 
-    def add_track(self, uint64_t peer, bytes mid not None, bint video, codecs, ssrcs, rids):
+    def add_track(self, uint64_t peer, bytes mid not None, bint video, codecs, ssrcs, rids, bint nack):
         cdef uint32_t owner = self.peer_of(peer)
         cdef uint32_t i = track_take(self)
         cdef uint32_t layer
@@ -414,7 +460,7 @@ cdef class Engine:
             raise TableFull(f"{self.tracks_max} tracks")
         t = &self.tracks[i]
         try:
-            self.fill_track(i, mid, codecs, rids, <uint32_t> len(ssrcs))
+            self.fill_track(i, mid, codecs, rids, <uint32_t> len(ssrcs), nack)
         except BaseException:
             track_give(self, i)
             raise
@@ -432,13 +478,13 @@ cdef class Engine:
             raise
         return handle_of(i, t.generation)
 
-    def update_track(self, uint64_t track, bytes mid not None, codecs, ssrcs, rids):
+    def update_track(self, uint64_t track, bytes mid not None, codecs, ssrcs, rids, bint nack):
         cdef uint32_t i = self.track_of(track)
         cdef Track before = self.tracks[i]
         cdef Track *t
         cdef uint32_t source
         try:
-            self.fill_track(i, mid, codecs, rids, <uint32_t> len(ssrcs))
+            self.fill_track(i, mid, codecs, rids, <uint32_t> len(ssrcs), nack)
         except BaseException:
             self.tracks[i] = before
             raise
@@ -484,11 +530,13 @@ cdef class Engine:
         uint8_t mid_id,
         bint mixed,
         uint32_t ssrc,
+        uint32_t rtx_ssrc,
         uint32_t clock_rate,
         bytes cname not None,
         bint video,
         uint64_t index,
         uint32_t timestamp,
+        uint64_t rtx_index,
     ):
         cdef uint32_t owner = self.peer_of(peer)
         cdef uint32_t i
@@ -514,6 +562,9 @@ cdef class Engine:
         g.held = True
         g.mixed = mixed
         g.ssrc = ssrc
+        g.rtx_ssrc = rtx_ssrc
+        g.rtx_index = rtx_index - 1
+        g.resend_credit = RESEND_BURST
         g.clock_rate = clock_rate
         g.mid_id = mid_id
         g.route[0].track = g.route[1].track = NONE
@@ -521,6 +572,7 @@ cdef class Engine:
         g.source = g.last_source = NONE
         g.out_eseq = 0x10000 + <uint32_t> index - 1
         g.out_index = index - 1
+        g.plain_from = g.out_eseq + 1
         g.out_timestamp = timestamp
         g.pli_credit = PLI_BURST
         g.next = self.peers[owner].egress
@@ -529,11 +581,12 @@ cdef class Engine:
 
     def update_egress(self, uint64_t egress, bytes mid not None, uint8_t mid_id, bint mixed):
         cdef Egress *g = &self.egress[self.egress_of(egress)]
+        g.plain_from = g.out_eseq + 1
         g.mid_size = fill_name(g.mid, mid, NAME_MAX)
         g.mid_id = mid_id
         g.mixed = mixed
 
-    def route_egress(self, uint64_t egress, uint64_t track, types, extensions):
+    def route_egress(self, uint64_t egress, uint64_t track, types, extensions, rtx):
         cdef uint32_t i = self.egress_of(egress)
         cdef uint32_t source_track = NONE if track == 0 else self.track_of(track)
         cdef Egress *g = &self.egress[i]
@@ -541,6 +594,7 @@ cdef class Engine:
         cdef Route route
         memset(route.types, 0xFF, sizeof(route.types))
         memset(route.extensions, 0, sizeof(route.extensions))
+        memset(route.rtx, 0xFF, sizeof(route.rtx))
         for key, value in types:
             if not 0 <= key < 128 or not 0 <= value < 128:
                 raise ValueError(f"no payload types: {key}, {value}")
@@ -549,6 +603,10 @@ cdef class Engine:
             if not 0 < key < 256 or not 0 < value < 256:
                 raise ValueError(f"no extension ids: {key}, {value}")
             route.extensions[<uint32_t> key] = value
+        for key, value in rtx:
+            if not 0 <= key < 128 or not 0 <= value < 128:
+                raise ValueError(f"no payload types: {key}, {value}")
+            route.rtx[<uint32_t> key] = value
         if source_track != NONE and self.tracks[source_track].video != g.video:
             raise ValueError("a subscription takes tracks of its own kind")
         if source_track == NONE:
@@ -569,6 +627,8 @@ cdef class Engine:
             g.waiting_us = 0
         memcpy(g.route[which].types, route.types, sizeof(route.types))
         memcpy(g.route[which].extensions, route.extensions, sizeof(route.extensions))
+        memcpy(g.route[which].rtx, route.rtx, sizeof(route.rtx))
+        g.plain_from = g.out_eseq + 1
 
     def select_layer(self, uint64_t egress, uint32_t layer):
         cdef Egress *g = &self.egress[self.egress_of(egress)]
@@ -578,13 +638,23 @@ cdef class Engine:
             g.layer = layer
             g.waiting_us = 0
 
-    def hold_egress(self, uint64_t egress, bint held):
+    def hold_egress(self, uint64_t egress):
         cdef Egress *g = &self.egress[self.egress_of(egress)]
-        if held == g.held:
-            return
-        g.held = held
-        g.source = NONE
-        g.waiting_us = 0
+        if not g.held:
+            g.held = True
+            g.source = NONE
+            g.waiting_us = 0
+
+    def start_egress(self, uint64_t egress, int64_t now_us):
+        cdef uint32_t i = self.egress_of(egress)
+        cdef bint cached
+        if not self.egress[i].held:
+            return False
+        self.egress[i].held = False
+        with nogil:
+            cached = egress_start_cached(self, i, now_us)
+            batch_flush(self.io)
+        return cached
 
     def remove_egress(self, uint64_t egress):
         egress_drop(self, self.egress_of(egress))
@@ -647,4 +717,6 @@ cdef class Engine:
             "egress": self.egress_live,
             "sources": self.source_live,
             "slots": self.io.queued + self.io.taken,
+            "missing": self.missing_live,
+            "cache_bytes": <uint64_t> self.pool.taken * CACHE_BLOCK,
         }

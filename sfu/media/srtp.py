@@ -106,6 +106,7 @@ class SrtpPair:
     def _session(keys: SrtpKeys, key: bytes, ssrc_type: int) -> Session:
         policy = Policy(key=key, ssrc_type=ssrc_type, srtp_profile=_PROFILES[keys.profile])
         policy.window_size = WINDOW
+        policy.allow_repeat_tx = True  # the engine resends bytes that are the same, and none other
         return Session(policy)
 
     @property

@@ -45,6 +45,7 @@ class ExtensionIds:
     rid: int | None = None
     repaired_rid: int | None = None
     transport_cc: int | None = None
+    audio_level: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ class Routes:
 
     mid, rid, repaired-rid and transport-cc of the publisher never pass, mapped or not.
     """
+    rtx_types: Mapping[PayloadType, PayloadType] = field(default_factory=dict[PayloadType, PayloadType])
+    """Subscriber's payload type to that of its RTX; what has none is resent as it was."""
 
 
 @dataclass(frozen=True, slots=True)

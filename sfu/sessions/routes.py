@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sfu.media.tracks import Egress, ExtensionIds, Feedback, IngressCodec, IngressTrack, Kind, Routes
-from sfu.negotiation.capabilities import MID, REPAIRED_RID, RID, TRANSPORT_WIDE_CC
+from sfu.negotiation.capabilities import AUDIO_LEVEL, MID, REPAIRED_RID, RID, TRANSPORT_WIDE_CC
 
 if TYPE_CHECKING:
     from sfu.negotiation.record import MLine, SessionRecord, Subscription
@@ -32,6 +32,7 @@ def ingress_of(mline: MLine) -> IngressTrack:
             rid=ids.get(RID),
             repaired_rid=ids.get(REPAIRED_RID),
             transport_cc=ids.get(TRANSPORT_WIDE_CC),
+            audio_level=ids.get(AUDIO_LEVEL),
         ),
         feedback=Feedback(
             transport_cc="transport-cc" in feedback,
@@ -59,4 +60,8 @@ def egress_of(subscription: Subscription, record: SessionRecord) -> Egress:
 
 def routes_of(subscription: Subscription) -> Routes:
     """How the publisher's numbers become the subscriber's."""
-    return Routes(payload_types=subscription.pt_map, extensions=subscription.extension_map)
+    return Routes(
+        payload_types=subscription.pt_map,
+        rtx_types=subscription.rtx_pts,
+        extensions=subscription.extension_map,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.reference.seqmap import SeqMap
+from tests.reference.seqmap import Numbering
 
 if TYPE_CHECKING:
     from sfu.wire.rtp import RtpPacket
@@ -18,7 +18,7 @@ class AudioEgress:
 
     def __init__(self, sequence: int) -> None:
         self._next = sequence
-        self._map: SeqMap | None = None
+        self._map: Numbering | None = None
         self._highest = 0
 
     def receive(self, number: int, packet: RtpPacket) -> int | None:
@@ -26,7 +26,8 @@ class AudioEgress:
         if self._map is None or number - self._highest > RESTART_GAP:
             if not packet.payload:
                 return None
-            self._map = SeqMap(number, self._next)
+            self._map = self._map or Numbering()
+            self._map.restart(number, self._next, 0)
             self._highest = number - 1
         if not packet.payload and self._map.skip(number):
             self._highest = max(self._highest, number)

@@ -112,6 +112,24 @@ static inline int rtp_parse(struct rtp_packet *r, const uint8_t *p, uint32_t n) 
     return 0;
 }
 
+/* Turn RTX into what it repeats, in place: the packet then begins 2 bytes later, under the given payload
+ * type and SSRC and its original number. 0, or -1 when it has no OSN: a probe of padding (RFC 4588 4). */
+static inline int rtp_unwrap(struct rtp_packet *r, uint8_t *p, uint8_t pt, uint32_t ssrc) {
+    if (r->payload_size < 2) return -1;
+    uint16_t osn = load16(p + r->payload_at);
+    memmove(p + 2, p, r->payload_at);
+    store16(p + 4, osn);
+    p[3] = (uint8_t)((r->marker << 7) | pt);
+    store32(p + 10, ssrc);
+    r->data = p + 2;
+    r->size -= 2;
+    r->payload_size -= 2;
+    r->ssrc = ssrc;
+    r->seq = osn;
+    r->pt = pt;
+    return 0;
+}
+
 /* The element with an id, or NULL; id 0 is never found. */
 static inline const struct rtp_element *rtp_element_of(const struct rtp_packet *r, uint8_t id) {
     for (uint32_t i = 0; i < r->element_count; i++)
@@ -127,6 +145,8 @@ struct rtp_target {
     uint8_t pt;
     uint8_t red;               /* the payload is RED: the types inside are mapped too */
     uint8_t mixed;             /* the two-byte form may be used (extmap-allow-mixed) */
+    uint8_t rtx;               /* as RTX of the number `osn` (RFC 4588 4): padding stays behind */
+    uint16_t osn;
     uint8_t mid_id;            /* 0: no mid */
     uint8_t mid_size;
     const uint8_t *mid;
@@ -161,7 +181,8 @@ static inline int rtp_rewrite_red(uint8_t *p, uint32_t n, const uint8_t *types) 
  * fit or carries RED of a type that is not mapped.
  *
  * Only mapped extension elements pass, and the mid; the form is one-byte unless an element needs the
- * other and it is allowed, else that element is left out. Marker, CSRCs, payload and padding stay. */
+ * other and it is allowed, else that element is left out. Marker, CSRCs, payload and padding stay, but
+ * for the padding of what goes as RTX. */
 static inline uint32_t rtp_rewrite(const struct rtp_packet *r, const struct rtp_target *t, uint8_t *out, uint32_t room) {
     struct rtp_out keep[RTP_ELEMENTS + 1];
     uint32_t kept = 0, two = 0, extension = 0;
@@ -187,10 +208,11 @@ static inline uint32_t rtp_rewrite(const struct rtp_packet *r, const struct rtp_
     for (uint32_t i = 0; i < kept; i++) extension += 1 + two + keep[i].size;
     uint32_t words = (extension + 3) / 4;
     uint32_t at = RTP_HEADER + 4u * r->csrc_count;
-    uint32_t body = r->payload_size + r->padding_size;
-    if (at + (kept ? 4 + 4 * words : 0) + body > room) return 0;
+    uint32_t padding = t->rtx ? 0 : r->padding_size;
+    uint32_t body = r->payload_size + padding;
+    if (at + (kept ? 4 + 4 * words : 0) + (t->rtx ? 2 : 0) + body > room) return 0;
 
-    out[0] = (uint8_t)(0x80 | (r->padding_size ? 0x20 : 0) | (kept ? 0x10 : 0) | r->csrc_count);
+    out[0] = (uint8_t)(0x80 | (padding ? 0x20 : 0) | (kept ? 0x10 : 0) | r->csrc_count);
     out[1] = (uint8_t)((r->marker << 7) | t->pt);
     store16(out + 2, t->seq);
     store32(out + 4, t->timestamp);
@@ -212,6 +234,10 @@ static inline uint32_t rtp_rewrite(const struct rtp_packet *r, const struct rtp_
             at += keep[i].size;
         }
         while (at < end) out[at++] = 0;
+    }
+    if (t->rtx) {
+        store16(out + at, t->osn);
+        at += 2;
     }
     memcpy(out + at, r->data + r->payload_at, body);
     if (t->red && rtp_rewrite_red(out + at, r->payload_size, t->types) < 0) return 0;

@@ -3,6 +3,7 @@
 #define ORCHARD_SEQ_H
 
 #include <stdint.h>
+#include <string.h>
 
 /* How far `a` is after `b`; negative when before. */
 static inline int32_t eseq_diff(uint32_t a, uint32_t b) { return (int32_t)(a - b); }
@@ -13,67 +14,110 @@ static inline uint32_t eseq_near(uint32_t near, uint16_t seq) {
     return (uint32_t)((int64_t)near + step);
 }
 
-/* The subscriber's numbering of one source: pieces of constant offset, newest last.
+/* A bit for each of the newest numbers of a stream: has this one been received, or sent?
+ * `size` numbers, a power of two and a multiple of 64; the owner keeps the highest number. */
+static inline int window_has(const uint64_t *bits, uint32_t size, uint32_t n) {
+    n &= size - 1;
+    return (int)(bits[n / 64] >> (n % 64) & 1);
+}
+
+static inline void window_set(uint64_t *bits, uint32_t size, uint32_t n) {
+    n &= size - 1;
+    bits[n / 64] |= (uint64_t)1 << (n % 64);
+}
+
+/* The highest number goes from `from` to `to`: those between, and `to`, are not set yet. */
+static inline void window_advance(uint64_t *bits, uint32_t size, uint32_t from, uint32_t to) {
+    if (to - from >= size) {
+        memset(bits, 0, size / 8);
+        return;
+    }
+    for (uint32_t n = from + 1; n != to + 1; n++) {
+        uint32_t at = n & (size - 1);
+        bits[at / 64] &= ~((uint64_t)1 << (at % 64));
+    }
+}
+
+/* The subscriber's numbering: pieces of constant offset, newest last.
  *
- * A piece says that inputs from `first` on leave as input + offset. A new piece begins where an input
- * was left out, so that its number is closed up; a late input finds the piece that was in force when
- * its number was given out. Pieces are few and fixed; inputs older than all of them have no number. */
-enum { SEQMAP_PIECES = 16 };
+ * A piece says that inputs of its source from `first` on leave as input + offset. A new piece begins
+ * where an input was left out, so that its number is closed up, and where the source changes. Pieces
+ * since the last change of source are the run: a late input finds in it the piece that was in force
+ * when its number was given out. Older pieces only answer which input left under a number (a NACK's
+ * question). Pieces are few and fixed; what is older than all of them has no number any more. */
+enum { SEQMAP_PIECES = 32 };
+
+struct piece {
+    uint32_t first;            /* input */
+    uint32_t offset;
+    uint32_t source;           /* index and generation of whose inputs these are */
+    uint32_t generation;
+    uint32_t timestamp_offset;
+};
 
 struct seqmap {
-    uint32_t first[SEQMAP_PIECES];
-    uint32_t offset[SEQMAP_PIECES];
+    struct piece pieces[SEQMAP_PIECES];
     uint32_t count;   /* pieces in use */
+    uint32_t run;     /* first piece of the present source */
     uint32_t highest; /* newest input mapped or left out; meaningless while count is 0 */
 };
 
-/* Begin anew: the input `in` is to leave as `out`. What is older has no number any more. */
-static inline void seqmap_restart(struct seqmap *m, uint32_t in, uint32_t out) {
-    m->first[0] = in;
-    m->offset[0] = out - in;
-    m->count = 1;
-    m->highest = in - 1;
-}
-
-/* 1 and the output number, or 0 when `in` is older than every piece. */
-static inline int seqmap_find(const struct seqmap *m, uint32_t in, uint32_t *out) {
-    for (uint32_t i = m->count; i-- > 0;) {
-        if (eseq_diff(in, m->first[i]) >= 0) {
-            *out = in + m->offset[i];
-            return 1;
-        }
+/* Room for one piece more, which is not filled yet. */
+static inline struct piece *seqmap_push(struct seqmap *m) {
+    if (m->count == SEQMAP_PIECES) {
+        memmove(m->pieces, m->pieces + 1, (SEQMAP_PIECES - 1) * sizeof m->pieces[0]);
+        m->count--;
+        if (m->run > 0) m->run--;
     }
-    return 0;
+    return &m->pieces[m->count++];
 }
 
-/* Map an input that is sent. */
-static inline int seqmap_send(struct seqmap *m, uint32_t in, uint32_t *out) {
-    if (!seqmap_find(m, in, out)) return 0;
+/* Go on with another source, or anew with the same: the input `in` is to leave as `out`, which must be
+ * the number after the last. The caller fills in the source; what is older has no number from now on. */
+static inline struct piece *seqmap_restart(struct seqmap *m, uint32_t in, uint32_t out) {
+    while (m->count > 0 && eseq_diff(m->pieces[m->count - 1].first + m->pieces[m->count - 1].offset, out) >= 0)
+        m->count--; /* nothing was sent under it */
+    struct piece *piece = seqmap_push(m);
+    memset(piece, 0, sizeof *piece);
+    piece->first = in;
+    piece->offset = out - in;
+    m->run = m->count - 1;
+    m->highest = in - 1;
+    return piece;
+}
+
+/* The piece that an input of the present source belongs to, or NULL when it is older than the run. */
+static inline const struct piece *seqmap_of_input(const struct seqmap *m, uint32_t in) {
+    for (uint32_t i = m->count; i-- > m->run;)
+        if (eseq_diff(in, m->pieces[i].first) >= 0) return &m->pieces[i];
+    return NULL;
+}
+
+/* The piece under which `out` was or is to be given out, or NULL when it is older than all. */
+static inline const struct piece *seqmap_of_output(const struct seqmap *m, uint32_t out) {
+    for (uint32_t i = m->count; i-- > 0;)
+        if (eseq_diff(out, m->pieces[i].first + m->pieces[i].offset) >= 0) return &m->pieces[i];
+    return NULL;
+}
+
+/* Note that an input is sent. */
+static inline void seqmap_sent(struct seqmap *m, uint32_t in) {
     if (eseq_diff(in, m->highest) > 0) m->highest = in;
-    return 1;
 }
 
 /* Leave `in` out and close its number up. 0 when that can't be: a later input has its number already,
  * so the subscriber would see a gap. */
 static inline int seqmap_skip(struct seqmap *m, uint32_t in) {
     if (m->count == 0 || eseq_diff(in, m->highest) <= 0) return 0;
+    struct piece *last = &m->pieces[m->count - 1];
     m->highest = in;
-    uint32_t last = m->count - 1;
-    if (m->first[last] == in) { /* nothing was sent under the newest piece: move it on */
-        m->first[last] = in + 1;
-        m->offset[last]--;
-        return 1;
+    if (last->first != in) { /* else nothing was sent under the newest piece: move it on */
+        struct piece before = *last;
+        last = seqmap_push(m);
+        *last = before;
     }
-    if (m->count == SEQMAP_PIECES) {
-        for (uint32_t i = 1; i < SEQMAP_PIECES; i++) {
-            m->first[i - 1] = m->first[i];
-            m->offset[i - 1] = m->offset[i];
-        }
-        last--;
-    }
-    m->first[last + 1] = in + 1;
-    m->offset[last + 1] = m->offset[last] - 1;
-    m->count = last + 2;
+    last->first = in + 1;
+    last->offset--;
     return 1;
 }
 

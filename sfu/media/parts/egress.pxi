@@ -106,11 +106,14 @@ cdef void egress_switch(
 ) noexcept nogil:
     """Go on with this packet's source: numbers and timestamps continue from what was sent last."""
     cdef Egress *g = &e.egress[index]
-    seqmap_restart(&g.map, p.eseq, g.out_eseq + 1)
+    cdef piece_t *piece = seqmap_restart(&g.map, p.eseq, g.out_eseq + 1)
     if not g.sent:
         g.timestamp_offset = g.out_timestamp - p.rtp.timestamp
     elif g.last_source != p.source or g.last_generation != p.source_generation:
         g.timestamp_offset = egress_timestamp(e, g, p, now_us) - p.rtp.timestamp
+    piece.source = p.source
+    piece.generation = p.source_generation
+    piece.timestamp_offset = g.timestamp_offset
     if which != g.active:
         g.active = which
         g.pending = False
@@ -127,6 +130,7 @@ cdef void egress_switch(
 cdef int egress_packet(Engine e, uint32_t index, uint32_t which, Packet *p, int64_t now_us) noexcept nogil:
     """One packet for one subscription. 0, or a negative reason."""
     cdef Egress *g = &e.egress[index]
+    cdef const piece_t *piece
     cdef uint32_t number
     if (
         which == g.active
@@ -143,56 +147,92 @@ cdef int egress_packet(Engine e, uint32_t index, uint32_t which, Packet *p, int6
         return 0
     if g.route[which].types[p.rtp.pt] > 127:
         return drop(e, DROP_NOT_MAPPED)
-    if not seqmap_send(&g.map, p.eseq, &number):
+    piece = seqmap_of_input(&g.map, p.eseq)
+    if piece == NULL:
         return drop(e, DROP_LATE)
-    return egress_seal(e, g, &g.route[which], p, number, now_us)
+    seqmap_sent(&g.map, p.eseq)
+    number = p.eseq + piece.offset
+    if eseq_diff(number, g.out_eseq) <= 0:
+        if g.out_eseq - number >= SENT:
+            return drop(e, DROP_LATE)
+        if window_has(g.window, SENT, number):
+            return drop(e, DROP_TWICE)
+    return egress_send(e, g, &g.route[which], piece, p, number, now_us)
+
+
+cdef int egress_send(
+    Engine e, Egress *g, Route *r, const piece_t *piece, const Packet *p, uint32_t number, int64_t now_us
+) noexcept nogil:
+    """Send a packet for the first time, under a number that nothing was sent under. 0, or a negative reason."""
+    cdef Peer *to = &e.peers[g.peer]
+    cdef int sealed = egress_seal(e, g, r, piece, p, number, False)
+    if sealed < 0:
+        return sealed
+    if not g.sent or eseq_diff(number, g.out_eseq) > 0:
+        window_advance(g.window, SENT, g.out_eseq, number)
+        g.out_index = egress_index(g, number)
+        g.out_eseq = number
+        g.out_timestamp = p.rtp.timestamp + piece.timestamp_offset
+        g.out_us = now_us
+        g.sent = True
+    window_set(g.window, SENT, number)
+    g.packets += 1
+    g.bytes += <uint64_t> sealed
+    g.octets += p.rtp.payload_size
+    g.resend_credit += sealed // 2
+    e.forwarded += 1
+    e.forwarded_bytes += <uint64_t> sealed
+    return 0
 
 
 cdef int egress_seal(
-    Engine e, Egress *g, Route *r, const Packet *p, uint32_t number, int64_t now_us
+    Engine e, Egress *g, Route *r, const piece_t *piece, const Packet *p, uint32_t number, bint as_rtx
 ) noexcept nogil:
-    """Rewrite into a send slot, protect, queue."""
+    """Rewrite into a send slot, protect, queue: as media, or as the next RTX packet. The size, or a negative
+    reason. The same number always makes the same bytes as media, as long as the way is the same."""
     cdef Peer *to = &e.peers[g.peer]
     cdef rtp_target target
     cdef uint8_t *out
-    cdef uint32_t size
+    cdef uint32_t size, payload
     cdef int sealed
-    cdef uint64_t packet_index = egress_index(g, number)
+    cdef uint64_t packet_index = g.rtx_index + 1 if as_rtx else egress_index(g, number)
     target.ssrc = g.ssrc
-    target.timestamp = p.rtp.timestamp + g.timestamp_offset
+    target.timestamp = p.rtp.timestamp + piece.timestamp_offset
     target.seq = <uint16_t> number
     target.pt = r.types[p.rtp.pt]
     target.red = p.red
     target.mixed = g.mixed
+    target.rtx = as_rtx
     target.mid_id = g.mid_id
     target.mid_size = <uint8_t> g.mid_size
     target.mid = g.mid
     target.extensions = r.extensions
     target.types = r.types
+    if as_rtx:
+        target.osn = target.seq
+        target.seq = <uint16_t> packet_index
+        target.ssrc = g.rtx_ssrc
+        target.pt = r.rtx[target.pt]
     out = batch_slot(e.io)
     size = rtp_rewrite(&p.rtp, &target, out, e.io.slot_size - to.rtp_tag)
     if size == 0:
         batch_release(e.io)
         return drop(e, DROP_NO_ROOM)
-    sealed = peer_seal(e, to, out, size - p.rtp.payload_size - p.rtp.padding_size, &size, packet_index)
+    payload = p.rtp.payload_size + (2 if as_rtx else p.rtp.padding_size)
+    sealed = peer_seal(e, to, out, size - payload, &size, packet_index)
     if sealed < 0:
         batch_release(e.io)
         return sealed
     batch_commit(e.io, &to.to, size)
-    g.packets += 1
-    g.bytes += size
-    g.octets += p.rtp.payload_size
+    if as_rtx:
+        g.rtx_index = packet_index
     to.packets_out += 1
     to.bytes_out += size
-    e.forwarded += 1
-    e.forwarded_bytes += size
-    if not g.sent or eseq_diff(number, g.out_eseq) > 0:
-        g.out_eseq = number
-        g.out_index = packet_index
-        g.out_timestamp = target.timestamp
-        g.out_us = now_us
-        g.sent = True
-    return 0
+    return <int> size
+
+
+cdef inline bint egress_can_send(Engine e, const Egress *g) noexcept nogil:
+    return not g.held and e.peers[g.peer].srtp_out != NULL and e.peers[g.peer].selected != NONE
 
 
 cdef void track_fan_out(Engine e, uint32_t track, int64_t now_us) noexcept nogil:
@@ -204,7 +244,7 @@ cdef void track_fan_out(Engine e, uint32_t track, int64_t now_us) noexcept nogil
     while route != NONE:
         following = route_at(e, route).next   # a switch may unlink this route
         g = &e.egress[route >> 1]
-        if not g.held and e.peers[g.peer].srtp_out != NULL and e.peers[g.peer].selected != NONE:
+        if egress_can_send(e, g):
             i = t.batch_first
             while i != NONE and route_at(e, route).track == track:
                 egress_packet(e, route >> 1, route & 1, &e.packets[i], now_us)

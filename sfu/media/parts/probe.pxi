@@ -22,6 +22,7 @@ def probe_rewrite(
     int mid_id=0,
     bint mixed=False,
     bint red=False,
+    int osn=-1,
     uint32_t room=2048,
 ):
     """The packet as a subscriber would get it before SRTP, or None when it is not forwarded."""
@@ -47,6 +48,8 @@ def probe_rewrite(
     target.pt = type_map[parsed.pt]
     target.red = red
     target.mixed = mixed
+    target.rtx = osn >= 0
+    target.osn = <uint16_t> osn
     target.mid_id = <uint8_t> mid_id
     target.mid_size = <uint8_t> len(mid)
     target.mid = <const uint8_t *> <const char *> mid
@@ -56,21 +59,82 @@ def probe_rewrite(
     return out[:size] if size else None
 
 
-def probe_seqmap(list steps not None):
-    """Run ("restart", in, out), ("send", in) and ("skip", in) steps; the output number or None of each
-    send, and whether the skip closed up."""
+cdef class ProbeNumbers:
+    """A subscriber's numbering by itself."""
+
     cdef seqmap_t state
-    cdef uint32_t number
-    memset(&state, 0, sizeof(state))
-    out = []
-    for step in steps:
-        if step[0] == "restart":
-            seqmap_restart(&state, <uint32_t> step[1], <uint32_t> step[2])
-        elif step[0] == "send":
-            out.append(number if seqmap_send(&state, <uint32_t> step[1], &number) else None)
-        else:
-            out.append(bool(seqmap_skip(&state, <uint32_t> step[1])))
-    return out
+
+    def restart(self, uint32_t number, uint32_t out, uint32_t source):
+        seqmap_restart(&self.state, number, out).source = source
+
+    def forward(self, uint32_t number):
+        cdef const piece_t *piece = seqmap_of_input(&self.state, number)
+        if piece == NULL:
+            return None
+        seqmap_sent(&self.state, number)
+        return <uint32_t> (number + piece.offset)
+
+    def skip(self, uint32_t number):
+        return bool(seqmap_skip(&self.state, number))
+
+    def input_of(self, uint32_t out):
+        cdef const piece_t *piece = seqmap_of_output(&self.state, out)
+        return None if piece == NULL else (piece.source, <uint32_t> (out - piece.offset))
+
+
+cdef class ProbeCache:
+    """One cache, and a second that takes what the pool has beside it."""
+
+    cdef cache_pool_t pool
+    cdef cache_t one, other
+    cdef uint32_t blocks_max, others
+
+    def __cinit__(self, uint32_t blocks, uint32_t blocks_max):
+        self.blocks_max = blocks_max
+        cache_init(&self.one, 128)
+        cache_init(&self.other, 128)
+        if cache_pool_init(&self.pool, <uint64_t> blocks * CACHE_BLOCK) < 0:
+            raise MemoryError
+
+    def __dealloc__(self):
+        if self.pool.memory != NULL:
+            cache_clear(&self.one, &self.pool)
+            cache_clear(&self.other, &self.pool)
+        cache_pool_free(&self.pool)
+
+    def put(self, uint32_t number, bytes data not None, int64_t now_us, int64_t before_us):
+        return probe_put(&self.one, &self.pool, self.blocks_max, number, data, now_us, before_us)
+
+    def find(self, uint32_t number):
+        cdef cached_t *kept = cache_find(&self.one, &self.pool, number)
+        return None if kept == NULL else kept.data[: kept.size]
+
+    def fit(self, double seconds, double hold_s):
+        cache_fit(&self.one, &self.pool, seconds, hold_s)
+
+    def clear(self):
+        cache_clear(&self.one, &self.pool)
+
+    def fill_other(self, bytes data not None):
+        self.others += 1
+        return probe_put(&self.other, &self.pool, 0xffffffff, self.others, data, 0, 0)
+
+    def clear_other(self):
+        cache_clear(&self.other, &self.pool)
+
+    def taken(self):
+        return self.pool.taken
+
+
+cdef bint probe_put(
+    cache_t *c, cache_pool_t *pool, uint32_t blocks_max, uint32_t number, bytes data, int64_t now_us, int64_t before_us
+):
+    cdef cached_t *kept = cache_put(c, pool, blocks_max, before_us, number, <uint32_t> len(data))
+    if kept == NULL:
+        return False
+    kept.arrival_us = now_us
+    memcpy(kept.data, <const char *> data, len(data))
+    return True
 
 
 def probe_twcc(list arrivals not None, uint32_t sender, uint32_t media, uint32_t room=1200):

@@ -41,6 +41,7 @@ cdef int rtcp_in(Engine e, uint32_t path, uint8_t *data, uint32_t received, int6
         p.streams += 1
     e.sources[index].last_us = now_us if e.sources[index].track == NONE else e.sources[index].last_us
     e.rtcp_in += 1
+    e.answers_left = RESENDS_PER_REPORT
     if not rtcp_fits(data, <uint32_t> size):
         return drop(e, DROP_BAD_RTCP)
     at = 0
@@ -63,9 +64,27 @@ cdef void rtcp_packet(Engine e, uint32_t peer, const uint8_t *data, uint32_t siz
     elif kind == 203:
         e.byes_in += 1   # what it names goes silent; the stall clock of its track decides
     elif kind == 205 and size >= 12:
-        rtcp_transport_feedback(e, peer, data, size, count)
+        rtcp_transport_feedback(e, peer, data, size, count, now_us)
     elif kind == 206 and size >= 12:
         rtcp_payload_feedback(e, peer, data, size, count, now_us)
+    elif kind == 207 and size >= 8:
+        rtcp_extended(e, peer, data, size, now_us)
+
+
+cdef void rtcp_extended(Engine e, uint32_t peer, const uint8_t *data, uint32_t size, int64_t now_us) noexcept nogil:
+    """Keep a receiver's reference time (RFC 3611 4.4) until the next report answers it; other blocks pass."""
+    cdef Peer *p = &e.peers[peer]
+    cdef uint32_t at = 8
+    cdef uint32_t length
+    while at + 4 <= size:
+        length = 4 + 4 * <uint32_t> load16(data + at + 2)
+        if length > size - at:
+            return
+        if data[at] == 4 and length == 12:
+            p.xr_ssrc = load32(data + 4)
+            p.xr_middle = <uint32_t> (load64(data + at + 4) >> 16)
+            p.xr_us = now_us
+        at += length
 
 
 cdef void rtcp_sender_report(Engine e, uint32_t peer, const uint8_t *data, int64_t now_us) noexcept nogil:
@@ -119,22 +138,23 @@ cdef void rtcp_report_blocks(
 
 
 cdef void rtcp_transport_feedback(
-    Engine e, uint32_t peer, const uint8_t *data, uint32_t size, uint32_t form
+    Engine e, uint32_t peer, const uint8_t *data, uint32_t size, uint32_t form, int64_t now_us
 ) noexcept nogil:
     cdef uint32_t index, at, bits
+    cdef uint16_t number
     if form == 1:
         index = hash_find(&e.by_egress, ssrc_key(peer, load32(data + 8)))
         if index == NONE:
             return
         at = 12
         while at + 4 <= size:
-            bits = load16(data + at + 2)
-            e.nacks_in += 1
-            e.egress[index].nacks += 1
+            number = load16(data + at)
+            bits = <uint32_t> load16(data + at + 2) << 1 | 1
             while bits != 0:
-                bits &= bits - 1
-                e.nacks_in += 1
-                e.egress[index].nacks += 1
+                if bits & 1:
+                    egress_answer(e, index, number, now_us)
+                number += 1
+                bits >>= 1
             at += 4
     elif form == 15 and size >= 20:
         e.twcc_in += 1

@@ -176,8 +176,6 @@ cdef void peer_tick(Engine e, uint32_t peer, int64_t now_us) noexcept nogil:
     cdef uint8_t chunk[CNAME_MAX + 16]
     cdef uint32_t i, at
     cdef bint more = False
-    cdef Source *s
-    cdef Egress *g
     if p.twcc != NULL and p.twcc.pending != 0 and p.feedback_at_us <= now_us:
         p.feedback_at_us = now_us + FEEDBACK_US
         peer_feedback(e, peer)
@@ -189,6 +187,8 @@ cdef void peer_tick(Engine e, uint32_t peer, int64_t now_us) noexcept nogil:
             i = e.egress[i].next
     if p.report_at_us <= now_us:
         p.report_at_us = now_us + REPORT_US
+        if p.xr_middle != 0:
+            rtcp_send(e, p, rtcp_reference_answer(e, p, now_us))
         at = rtcp_receiver_report(e, peer, now_us, &more)
         while more:
             rtcp_finish(e, p, at, chunk, sdes_chunk(chunk, p.ssrc, p.cname, p.cname_size), 1)
@@ -196,14 +196,27 @@ cdef void peer_tick(Engine e, uint32_t peer, int64_t now_us) noexcept nogil:
         peer_sender_reports(e, peer, at, True, now_us)
         i = p.sources
         while i != NONE:
-            s = &e.sources[i]
-            s.bitrate_bps = rate_of(s.bytes, &s.rate_bytes, &s.rate_us, now_us)
-            i = s.next
+            source_second(e, &e.sources[i], now_us)
+            i = e.sources[i].next
         i = p.egress
         while i != NONE:
-            g = &e.egress[i]
-            g.bitrate_bps = rate_of(g.bytes, &g.rate_bytes, &g.rate_us, now_us)
-            i = g.next
+            egress_second(&e.egress[i], now_us)
+            i = e.egress[i].next
+
+
+cdef uint32_t rtcp_reference_answer(Engine e, Peer *p, int64_t now_us) noexcept nogil:
+    """Answer a receiver's reference time with when it came (RFC 3611 4.5), so that it learns the round trip."""
+    cdef uint32_t at = rtcp_empty_report(e, p)
+    cdef uint8_t *out = e.scratch + at
+    store32(out + 4, p.ssrc)
+    out[8] = 5
+    out[9] = 0
+    store16(out + 10, 3)
+    store32(out + 12, p.xr_ssrc)
+    store32(out + 16, p.xr_middle)
+    store32(out + 20, <uint32_t> ((now_us - p.xr_us) * 65536 // 1_000_000))
+    p.xr_middle = 0
+    return at + rtcp_header(out, 0, 207, 24)
 
 
 cdef uint32_t rate_of(uint64_t total, uint64_t *before, int64_t *before_us, int64_t now_us) noexcept nogil:
@@ -214,6 +227,19 @@ cdef uint32_t rate_of(uint64_t total, uint64_t *before, int64_t *before_us, int6
     before[0] = total
     before_us[0] = now_us
     return <uint32_t> rate if rate >> 32 == 0 else <uint32_t> -1
+
+
+cdef void egress_second(Egress *g, int64_t now_us) noexcept nogil:
+    """Bitrate, and the bound of what may be resent: half of what a second brings, and a burst."""
+    g.bitrate_bps = rate_of(g.bytes, &g.rate_bytes, &g.rate_us, now_us)
+    g.resend_credit = min(g.resend_credit, RESEND_BURST + <int64_t> g.bitrate_bps // 16)
+
+
+cdef void source_second(Engine e, Source *s, int64_t now_us) noexcept nogil:
+    """Bitrate, and what the cache keeps."""
+    if s.cache.blocks != 0:
+        source_fit(e, s, now_us, now_us - s.rate_us if s.rate_us != 0 else 0)
+    s.bitrate_bps = rate_of(s.bytes, &s.rate_bytes, &s.rate_us, now_us)
 
 
 cdef bint keyframe_request(Engine e, uint32_t track, uint32_t layer, bint fir) noexcept nogil:

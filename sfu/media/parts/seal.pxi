@@ -17,6 +17,7 @@ cdef int peer_set_sealer(Engine e, Peer *p, const uint8_t *master, uint32_t size
     while i != NONE:
         g = &e.egress[i]
         g.out_index = <uint64_t> ((g.out_eseq + 1) & 0xffff) - 1
+        g.rtx_index = ((g.rtx_index + 1) & 0xffff) - 1
         i = g.next
     return 0
 

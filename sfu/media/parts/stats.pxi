@@ -15,6 +15,8 @@ DROP_NAMES = (
     "bad_rtcp",
     "not_mapped",
     "late",
+    "twice",
+    "bad_rtx",
     "no_room",
     "seal",
     "event",
@@ -55,6 +57,17 @@ cdef dict engine_counters(Engine e):
         "stage_batches": e.stages.batches,
         "stage_packets_in": e.stages.packets_in,
         "stage_packets_out": e.stages.packets_out,
+        "nacks_out": e.nacks_out,
+        "asked": e.asked,
+        "repaired": e.repaired,
+        "unrepaired": e.unrepaired,
+        "missing_full": e.missing_full,
+        "cache_full": e.cache_full,
+        "resent": e.resent,
+        "resent_bytes": e.resent_bytes,
+        "nacks_refused": e.nacks_refused,
+        "nacks_missed": e.nacks_missed,
+        "starts_cached": e.starts_cached,
     }
     for i in range(<int> len(STAGE_NAMES)):
         out["stage_ns_" + STAGE_NAMES[i]] = e.stages.ns[i]
@@ -80,6 +93,13 @@ cdef dict source_stats(Engine e, uint32_t index, uint32_t rtx):
         "last_us": s.last_us,
         "keyframe_us": s.keyframe_us,
         "has_sr": s.has_sr,
+        "asked": s.asked,
+        "repaired": s.repaired,
+        "unrepaired": s.unrepaired,
+        "doubled": s.doubled,
+        "cache_bytes": <uint64_t> s.cache.blocks * CACHE_BLOCK,
+        "level": s.level_16 // 16,
+        "voice": s.voice,
     }
 
 
@@ -95,9 +115,13 @@ cdef dict egress_numbers(Engine e, uint32_t index):
         "jitter_us": <uint64_t> g.jitter * 1_000_000 // g.clock_rate,
         "rtt_us": g.rtt_us,
         "nacks": g.nacks,
+        "nacks_refused": g.nacks_refused,
+        "nacks_missed": g.nacks_missed,
+        "resent": g.resent,
+        "resent_bytes": g.resent_bytes,
+        "bitrate_bps": g.bitrate_bps,
         "plis": g.plis,
         "sender_reports": g.sr_sent,
-        "bitrate_bps": g.bitrate_bps,
         "held": g.held,
         "flowing": not g.held and in_force,
         "layer": -1 if g.layer == NONE else g.layer,
@@ -105,4 +129,5 @@ cdef dict egress_numbers(Engine e, uint32_t index):
         "current_track": handle_of(track, e.tracks[track].generation) if track != NONE else 0,
         "next_index": (g.out_index + 1) & <uint64_t> 0xFFFFFFFFFFFFFFFF,
         "timestamp": g.out_timestamp,
+        "next_rtx_index": (g.rtx_index + 1) & <uint64_t> 0xFFFFFFFFFFFFFFFF,
     }

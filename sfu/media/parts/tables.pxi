@@ -57,6 +57,7 @@ cdef uint32_t source_take(Engine e) noexcept nogil:
         return NONE
     generation = e.sources[i].generation
     memset(&e.sources[i], 0, sizeof(Source))
+    cache_init(&e.sources[i].cache, INDEX_VIDEO)
     e.sources[i].generation = generation + 1
     e.sources[i].used = True
     e.source_live += 1

@@ -1,5 +1,5 @@
-# Owns sources and what is known of each track's arrival. Calls tables and srtp (through the peer's
-# functions); egress reads what is left in `packets`.
+# Owns sources and what is known of each track's arrival. Calls tables, cache, repair and srtp (through the
+# peer's functions); egress reads what is left in `packets`.
 
 
 cdef inline uint64_t ssrc_key(uint32_t peer, uint32_t ssrc) noexcept nogil:
@@ -22,6 +22,7 @@ cdef void source_drop(Engine e, uint32_t index) noexcept nogil:
     cdef Peer *p = &e.peers[s.peer]
     cdef uint32_t *link = &p.sources
     source_detach(e, index)
+    cache_clear(&s.cache, &e.pool)
     while link[0] != index:
         link = &e.sources[link[0]].next
     link[0] = s.next
@@ -31,8 +32,10 @@ cdef void source_drop(Engine e, uint32_t index) noexcept nogil:
 
 
 cdef void source_detach(Engine e, uint32_t index) noexcept nogil:
+    """Let a source belong to nothing; what it lacks is nobody's wish any more."""
     cdef Source *s = &e.sources[index]
     cdef Track *t
+    source_forget_missing(e, index)
     if s.track != NONE and s.layer < LAYERS:
         t = &e.tracks[s.track]
         if t.layer[s.layer] == index:
@@ -180,13 +183,14 @@ cdef int source_lead(Engine e, uint32_t index) noexcept nogil:
     return 0
 
 
-cdef void source_count(Engine e, Source *s, Packet *p) noexcept nogil:
+cdef void source_count(Engine e, uint32_t index, Packet *p, int64_t now_us) noexcept nogil:
     """Sequence, loss and jitter (RFC 3550 A.1, A.3, A.8). SRTP has removed what is forged or doubled."""
+    cdef Source *s = &e.sources[index]
     cdef int32_t ahead
     cdef int64_t transit, change
     if s.received == 0:
-        s.eseq = 0x10000 + <uint32_t> p.rtp.seq
-        s.eseq_base = s.eseq
+        s.eseq = 0x10000 + <uint32_t> p.rtp.seq - 1
+        s.eseq_base = s.eseq + 1
     p.eseq = eseq_near(s.eseq, p.rtp.seq)
     ahead = eseq_diff(p.eseq, s.eseq)
     if ahead > RESTART_GAP:
@@ -196,7 +200,11 @@ cdef void source_count(Engine e, Source *s, Packet *p) noexcept nogil:
         s.expected_before = 0
         s.received_before = 0
         e.restarts += 1
+        source_forget_missing(e, index)
+    elif ahead > 1 and not s.is_rtx:
+        source_gap(e, index, s.eseq, p.eseq, now_us)
     if ahead > 0:
+        window_advance(s.window, RECEIVED, s.eseq, p.eseq)
         s.eseq = p.eseq
     if eseq_diff(p.eseq, s.eseq_base) >= 0:
         s.received += 1
@@ -209,6 +217,20 @@ cdef void source_count(Engine e, Source *s, Packet *p) noexcept nogil:
             s.jitter_16 += <uint32_t> (change - ((<int64_t> s.jitter_16 + 8) >> 4))
         s.transit = transit
     s.last_timestamp = p.rtp.timestamp
+
+
+cdef bint source_is_new(Engine e, uint32_t index, Packet *p, int64_t now_us) noexcept nogil:
+    """Whether the packet's media has not come before, as itself or as RTX; it has now."""
+    cdef Source *s = &e.sources[index]
+    if s.eseq - p.eseq >= RECEIVED or window_has(s.window, RECEIVED, p.eseq):
+        s.doubled += 1
+        return False
+    window_set(s.window, RECEIVED, p.eseq)
+    if s.missing_count != 0:
+        source_filled(e, index, p.eseq, False, now_us)
+        if s.untried != 0:
+            s.repair_due_us = now_us   # one that waited for later packets may have waited enough
+    return True
 
 
 cdef inline uint64_t source_lost(const Source *s) noexcept nogil:
@@ -269,25 +291,47 @@ cdef int rtp_in(Engine e, uint32_t path, uint32_t slot_index, int64_t now_us) no
     if reason < 0:
         return reason
     t = &e.tracks[s.track]
-    s.packets += 1
-    s.bytes += slot.size
     s.clock_rate = t.clock_rate[p.rtp.pt]
     p.arrival_us = slot.arrival_us
-    source_count(e, s, p)
+    p.repaired = False
+    source_count(e, index, p, now_us)
+    s.packets += 1
+    s.bytes += slot.size
     if s.is_rtx:
-        e.rtx_in += 1
-        return 0   # probes may come on it long before media does
+        return rtx_in(e, index, slot_index, now_us)   # probes may come on it long before media does
     if not t.started and event_push(e, EVENT_TRACK, handle_of(s.track, t.generation), p.rtp.pt) == 0:
         t.started = True
     t.last_us = slot.arrival_us
+    if not source_is_new(e, index, p, now_us):
+        return drop(e, DROP_TWICE)
+    if owner.ext_level != 0 and not t.video:
+        source_level(s, &p.rtp, owner.ext_level)
+    return media_in(e, index, slot_index)
+
+
+cdef void source_level(Source *s, const rtp_packet *r, uint8_t ext) noexcept nogil:
+    """Loudness and voice as the publisher's client measured them (RFC 6464 3), for the choice of speakers."""
+    cdef const rtp_element *level = rtp_element_of(r, ext)
+    if level == NULL or level.size < 1:
+        return
+    s.voice = r.data[level.at] >> 7
+    s.level_16 += 127 - (r.data[level.at] & 0x7f) - (s.level_16 + 8) // 16
+
+
+cdef int media_in(Engine e, uint32_t index, uint32_t slot_index) noexcept nogil:
+    """Media that is new here, come as itself or as RTX: keep it, and put it on its track's list."""
+    cdef Packet *p = &e.packets[slot_index]
+    cdef Source *s = &e.sources[index]
+    cdef Track *t = &e.tracks[s.track]
     p.keyframe = t.video and codec_keyframe(
         t.codec[p.rtp.pt], p.rtp.data + p.rtp.payload_at, p.rtp.payload_size, t.codec
     )
     if p.keyframe:
-        source_keyframe(e, s, t, p.rtp.timestamp, p.arrival_us)
+        source_keyframe(e, s, t, p)
     if p.rtp.payload_size == 0:
         s.padding_only += 1
         e.padding_in += 1
+    source_keep(e, s, t.video, p)
     p.source = index
     p.source_generation = s.generation
     p.layer = s.layer
@@ -303,13 +347,18 @@ cdef int rtp_in(Engine e, uint32_t path, uint32_t slot_index, int64_t now_us) no
     return 0
 
 
-cdef void source_keyframe(Engine e, Source *s, Track *t, uint32_t timestamp, int64_t arrival_us) noexcept nogil:
-    """A keyframe begins; several of its packets may say so."""
-    if s.keyframes == 0 or s.keyframe_timestamp != timestamp:
+cdef void source_keyframe(Engine e, Source *s, Track *t, const Packet *p) noexcept nogil:
+    """A keyframe begins; several of its packets may say so, and its first may come last."""
+    if s.keyframes == 0 or s.keyframe_timestamp != p.rtp.timestamp:
+        if s.keyframes != 0 and eseq_diff(p.eseq, s.keyframe_eseq) < 0:
+            return   # of an earlier keyframe, repaired late
         s.keyframes += 1
-        s.keyframe_timestamp = timestamp
-        s.keyframe_us = arrival_us
+        s.keyframe_timestamp = p.rtp.timestamp
+        s.keyframe_eseq = p.eseq
+        s.keyframe_us = p.arrival_us
         e.keyframes_in += 1
+    elif eseq_diff(p.eseq, s.keyframe_eseq) < 0:
+        s.keyframe_eseq = p.eseq
     if t.watched[s.layer] and event_push(e, EVENT_KEYFRAME, handle_of(s.track, t.generation), s.layer) == 0:
         t.watched[s.layer] = False
 

@@ -18,7 +18,7 @@ from sfu.media.engine import probe_tables
 from sfu.media.events import ControlDatagram, EgressId, MediaEvent, PeerId, TrackId
 from sfu.media.tracks import Egress, ExtensionIds, Feedback, IngressCodec, IngressTrack, Kind, Routes
 from sfu.net.address import Address, Path, make_path
-from sfu.net.udp import open_udp
+from sfu.net.udp import SO_TIMESTAMPNS, open_udp
 from sfu.wire.rtcp import RtcpPacket, parse_rtcp, serialize_rtcp
 from sfu.wire.rtp import RtpPacket, is_rtcp, parse_rtp, serialize_rtp
 from sfu.wire.srtp import SrtpKeys, SrtpProfile
@@ -133,6 +133,7 @@ class Node:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.sock = open_udp("127.0.0.1", 0, setting="--media")
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 0)  # the kernel's clock does not stand still
         self.media = MediaControl(self.sock, limits)
         self.now = 1000.0
         self.datagrams: list[ControlDatagram] = []

@@ -156,6 +156,7 @@ def test_the_first_sender_report_leaves_with_the_first_media(node: Node) -> None
     track = node.media.add_track(publisher.peer, VIDEO)
     publisher.send(video(1, key=True), [SenderReport(0x11, NTP, 3000, 1, 1)])
     node.read()
+    node.advance(1.5)
     node.subscribe(subscriber, track)
     publisher.send(video(2, key=True))
     node.read()

@@ -148,6 +148,7 @@ def test_an_ssrc_subscribed_anew_goes_on_with_its_roll_over_counter(
         publisher.send(video(at, key=True), *(video(at + i) for i in range(1, 4)))
         node.read()
         node.media.remove_egress(egress)
+        node.advance(1.5)  # no keyframe is young enough to begin with
     assert [packet.sequence for packet in subscriber.take()] == [(0xFFFE + i) & 0xFFFF for i in range(12)]
 
 

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sfu.media.engine import probe_keyframe, probe_rewrite, probe_seqmap, probe_twcc
+from sfu.media.engine import probe_keyframe, probe_rewrite, probe_twcc
 from sfu.wire.rtcp import TransportFeedback, parse_rtcp
 from sfu.wire.rtp import RtpPacket, parse_rtp, serialize_rtp
 from tests.reference.rewrite import Target, rewrite
-from tests.reference.seqmap import SeqMap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,35 +88,6 @@ def test_w8_a_packet_that_outgrows_its_room_is_left_out(data: bytes, target: Tar
     whole = by_the_module(data, target)
     got = by_the_module(data, target, room)
     assert got == (whole if whole is not None and len(whole) <= room else None)
-
-
-numbers = st.integers(-40, 40)
-steps = st.lists(st.tuples(st.sampled_from(["send", "skip"]), numbers, st.booleans()), max_size=80)
-
-
-@given(st.integers(0, 0xFFFFFFFF), st.integers(0, 0xFFFFFFFF), steps)
-def test_numbers_are_closed_up_as_by_counting(
-    first: int, out: int, walk: Sequence[tuple[str, int, bool]]
-) -> None:
-    """Any mix of packets sent and left out, in order or late, over the wrap of 32 bits as well."""
-    model = SeqMap(0, 0)
-    module_steps: list[tuple[str, int] | tuple[str, int, int]] = [("restart", first, out)]
-    wanted: list[int | bool | None] = []
-    highest = 0
-    seen: set[int] = set()  # SRTP's replay window lets no number come twice
-    for kind, distance, is_next in walk:
-        number = highest + 1 if is_next else highest + distance
-        if number in seen:
-            continue
-        seen.add(number)
-        highest = max(highest, number)
-        module_steps.append((kind, (first + number) & 0xFFFFFFFF))
-        if kind == "skip":
-            wanted.append(model.skip(number))
-        else:
-            sent = model.send(number)
-            wanted.append(None if sent is None else (out + sent) & 0xFFFFFFFF)
-    assert probe_seqmap(module_steps) == wanted
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 70_000)), min_size=1, max_size=300))

@@ -46,7 +46,7 @@ def test_rtx_is_an_attribute_of_the_codec_that_it_repairs() -> None:
 
 def test_the_packet_path_learns_the_extensions_that_bind_and_the_feedback_that_is_wanted() -> None:
     ingress = ingress_of(mline())
-    assert ingress.extensions == ExtensionIds(mid=4, rid=10, repaired_rid=11, transport_cc=3)
+    assert ingress.extensions == ExtensionIds(mid=4, rid=10, repaired_rid=11, transport_cc=3, audio_level=1)
     assert ingress.rids == (Rid("f"), Rid("h"))
     feedback = ingress.feedback
     assert (feedback.transport_cc, feedback.pli, feedback.nack) == (True, True, True)
