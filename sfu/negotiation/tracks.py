@@ -21,7 +21,7 @@ from sfu.negotiation.errors import (
 )
 from sfu.negotiation.offer import TakenOffer, settle, take_offer
 from sfu.negotiation.propose import Proposal
-from sfu.negotiation.record import MLine, Publication, SessionRecord, Subscription
+from sfu.negotiation.record import MLine, Publication, SessionRecord, Simulcast, Subscription
 from sfu.negotiation.render import render
 from sfu.negotiation.requests import (
     CloseTracks,
@@ -427,7 +427,7 @@ def _updated(
     if pull is not None and pull.state == "open" and (same or not named):
         if request.simulcast is None:
             return pull
-        return dataclasses.replace(pull, simulcast=request.simulcast) if pull.rids else NOT_SIMULCAST
+        return _with_wish(pull, request.simulcast)
     if not named:
         return NOT_UPDATABLE
     source = _look_up(request, published)
@@ -437,3 +437,15 @@ def _updated(
     if isinstance(attached, ItemError):
         return ItemError("update_track_error", attached.text, attached.subcode)
     return attached
+
+
+def _with_wish(pull: Subscription, wish: Simulcast) -> Subscription | ItemError:
+    """The pull with another wanted layer. A name that the publisher has no layer for is told, unless it
+    only says where to begin looking for the next one."""
+    if not pull.rids:
+        return NOT_SIMULCAST
+    if wish.preferred_rid and wish.preferred_rid not in pull.rids and wish.rid_not_available == "none":
+        layers = ", ".join(pull.rids)
+        text = f"The track has no layer {wish.preferred_rid!r}; it has {layers}"
+        return ItemError("update_track_error", text)
+    return dataclasses.replace(pull, simulcast=wish)

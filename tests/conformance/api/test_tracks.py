@@ -359,11 +359,26 @@ async def test_api_4_4_simulcast_preferences_are_taken(new_session: OpenSession)
         {"preferredRid": ""},
         {"preferredRid": "q", "priorityOrdering": "none", "ridNotAvailable": "asciibetical"},
         {"preferredRid": "f", "fallbackStrategy": "leastBandwidth"},
+        {"preferredRid": "x", "ridNotAvailable": "asciibetical"},
     ):
         entry = remote(publisher.id, "camera", mid=item["mid"], simulcast=preferences)
         [updated] = checked(await subscriber.tracks_update(entry))["tracks"]
         assert "errorCode" not in updated
         assert updated["mid"] == item["mid"]
+
+
+async def test_api_1_6_a_layer_that_the_track_lacks_is_an_item_error(new_session: OpenSession) -> None:
+    """api.md 1.0 code update_track_error: the change is not applicable. The pull goes on as it was."""
+    publisher, subscriber = await new_session(), await new_session()
+    if not isinstance(publisher.peer, ScriptedPeer):
+        pytest.skip("the real peer has no simulcast")
+    camera = publisher.peer.add("video", rids=("f", "h", "q"))
+    await publisher.push_transceivers({"camera": camera})
+    mid = await pulled_from(publisher, subscriber, "camera")
+    entry = remote(publisher.id, "camera", mid=mid, simulcast={"preferredRid": "x"})
+    [item] = checked(await subscriber.tracks_update(entry))["tracks"]
+    assert item["errorCode"] == "update_track_error"
+    assert await subscriber.statuses() == {"camera": "active"}
 
 
 async def test_api_1_6_an_update_of_nothing_is_an_item_error(new_session: OpenSession) -> None:

@@ -104,6 +104,22 @@ def test_an_update_that_fails_leaves_what_is_sent() -> None:
     assert world.records[call.session] == before == outcome.record
 
 
+def test_a_layer_that_the_publisher_lacks_is_an_item_error_unless_the_next_one_will_do() -> None:
+    world = World()
+    call, room, (mid,) = joined(world, "cam")
+    lacking = Simulcast(preferred_rid="x")
+    response = world.update(call.session, remote(room, "cam", mid=mid, simulcast=lacking))
+    (error,) = [item.error for item in response.tracks]
+    assert error is not None
+    assert (error.code, error.text) == ("update_track_error", "The track has no layer 'x'; it has a, b")
+    assert world.records[call.session].subscriptions[0].simulcast is None
+    lenient = Simulcast(preferred_rid="x", rid_not_available="asciibetical")
+    assert failed(world.update(call.session, remote(room, "cam", mid=mid, simulcast=lenient)).tracks) == [
+        None
+    ]
+    assert world.records[call.session].subscriptions[0].simulcast == lenient
+
+
 @pytest.mark.parametrize("mid", ["9", "#nobody", None, "0"])
 def test_a_mid_on_which_nothing_is_received_is_an_item_error(mid: str | None) -> None:
     world = World()
