@@ -17,7 +17,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
-from sfu.base.ids import PayloadType, Rid
+from sfu.base.ids import PayloadType
 from sfu.media.engine import Engine, StaleHandle, TableFull
 from sfu.media.events import (
     ControlDatagram,
@@ -32,7 +32,7 @@ from sfu.media.events import (
 )
 from sfu.media.feedback import RembLimit
 from sfu.media.keyframes import KeyframeEvent, KeyframeRequests, Overdue
-from sfu.media.layers import LayerRate, best_layer
+from sfu.media.layers import LayerRate, LayerWish, best_layer, choose_layer
 from sfu.media.metrics import ExportedCounters
 from sfu.media.srtp import SrtpPair, cipher_addresses, function_addresses, rtcp_trailer, rtp_tag
 from sfu.media.stats import EgressStats, PeerStats, TrackStats, egress_stats, peer_stats, track_stats
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
 
-    from sfu.base.ids import Rid
     from sfu.media.tracks import Egress, IngressTrack, Routes
     from sfu.net.address import Path
     from sfu.wire.srtp import SrtpKeys
@@ -110,7 +109,7 @@ class _Event:
     """Numbers of the engine's events; enum Event in engine.pxd."""
 
     TRACK = 1
-    SOURCE = 2
+    LAYER = 2
     WANTED = 3
     KEYFRAME = 4
 
@@ -165,7 +164,9 @@ class _Track:
     value: IngressTrack
     egress: set[EgressId] = field(default_factory=set[EgressId])
     best: int | None = None
+    """The layer for those who left the choice to us."""
     flowing: frozenset[int] = frozenset()
+    """Layers that are being sent."""
 
 
 @dataclass(slots=True)
@@ -176,7 +177,7 @@ class _Subscription:
     kind: Kind
     held: bool = True
     track: TrackId | None = None
-    rid: Rid | None = None
+    wish: LayerWish = field(default_factory=LayerWish)
 
 
 class MediaControl:
@@ -483,10 +484,12 @@ class MediaControl:
                 self._choose_layer(egress)
 
     @_translated
-    def select_layer(self, egress: EgressId, rid: Rid | None) -> None:
-        """The simulcast layer wanted; None, as at the start, for the best that flows."""
-        self._engine.egress_stats(egress)
-        self._egress[egress].rid = rid
+    def select_layer(self, egress: EgressId, wish: LayerWish) -> None:
+        """The simulcast layer that its subscriber wants, of this track and of those after it.
+
+        What is forwarded goes on until the wanted layer's keyframe, which is asked for now.
+        """
+        self._subscription_of(egress).wish = wish
         self._choose_layer(egress)
 
     @_translated
@@ -547,6 +550,12 @@ class MediaControl:
             raise UnknownHandle(f"peer {peer:#x}")
         return state
 
+    def _subscription_of(self, egress: EgressId) -> _Subscription:
+        subscription = self._egress.get(egress)
+        if subscription is None:
+            raise UnknownHandle(f"egress {egress:#x}")
+        return subscription
+
     def _set_extensions(self, peer: PeerId, track: IngressTrack) -> None:
         """Ids and feedback are the transport's, told with each track: once given, an id stays."""
         state, ids, feedback = self._peers[peer], track.extensions, track.feedback
@@ -592,10 +601,8 @@ class MediaControl:
             match kind:
                 case _Event.TRACK:
                     self._events.append(TrackStarted(track, PayloadType(value)))
-                case _Event.SOURCE:
-                    state = self._tracks[track]
-                    state.best = value if state.best is None else state.best
-                    self._choose_layers(track, now)
+                case _Event.LAYER:
+                    self._choose_layers(track)
                 case _Event.WANTED:
                     self._ask(track, value, now)
                 case _:
@@ -628,30 +635,26 @@ class MediaControl:
                 self._engine.request_keyframe(track, layer, not feedback.pli)
 
     def _choose_layer(self, egress: EgressId) -> None:
-        """Point a subscription at the layer that it wants and that flows."""
+        """Point a subscription at the layer that it is to get, and ask for the keyframe that it needs."""
         subscription = self._egress[egress]
         if subscription.track is None:
             return
         state = self._tracks[subscription.track]
-        rids = state.value.rids
-        layer = state.best
-        if not _is_layered(state.value):
-            layer = 0
-        elif subscription.rid in rids and rids.index(subscription.rid) in state.flowing:
-            layer = rids.index(subscription.rid)
-        if layer is not None and layer != self._engine.egress_stats(egress)["layer"]:
-            self._engine.select_layer(egress, layer)
+        layer = 0
+        if _is_layered(state.value):
+            layer = choose_layer(subscription.wish, state.value.rids, state.flowing, state.best)
+        if layer is not None and self._engine.select_layer(egress, layer):
             self._ask_for(egress)
 
-    def _choose_layers(self, track: TrackId, now: float) -> None:
-        """What flows has changed: choose anew for all who take the track."""
+    def _choose_layers(self, track: TrackId) -> None:
+        """What is being sent has changed: choose anew for all who take the track."""
         state = self._tracks[track]
         layers = [
-            LayerRate(layer["layer"], layer["bitrate_bps"], now - layer["last_us"] / 1e6)
+            LayerRate(layer["layer"], layer["bitrate_bps"], bool(layer["flowing"]))
             for layer in self._engine.track_stats(track)
         ]
         state.best = best_layer(layers, state.best)
-        state.flowing = frozenset(layer.layer for layer in layers)
+        state.flowing = frozenset(layer.layer for layer in layers if layer.flowing)
         for egress in state.egress:
             self._choose_layer(egress)
 
@@ -660,7 +663,7 @@ class MediaControl:
             self._events.append(TrackStalled(TrackId(handle), silent_us / 1e6))
         for track, state in self._tracks.items():
             if _is_layered(state.value):
-                self._choose_layers(track, now)
+                self._choose_layers(track)
         for peer, state in self._peers.items():
             if state.remb is not None and state.srtp is not None:
                 self._limit_rate(peer, state.remb, now)

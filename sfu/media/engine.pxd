@@ -20,6 +20,29 @@ cdef extern from "bytes.h" nogil:
     void store64(uint8_t *p, uint64_t v)
 
 
+cdef extern from "vp8.h" nogil:
+    struct vp8_numbers:
+        uint8_t picture_at
+        uint8_t tl0_at
+        uint8_t key_at
+    struct vp8_shift:
+        pass
+    struct vp8_sent:
+        pass
+    void vp8_read(vp8_numbers *v, const uint8_t *p, uint32_t n)
+    vp8_shift vp8_follow(const vp8_sent *last, const vp8_numbers *v)
+    void vp8_write(uint8_t *p, const vp8_numbers *v, const vp8_shift *shift)
+    void vp8_note(vp8_sent *last, const vp8_numbers *v, const vp8_shift *shift)
+
+
+cdef extern from "flow.h" nogil:
+    struct flow_t "flow":
+        int64_t last_us
+        uint8_t silent
+    void flow_packet(flow_t *f, uint32_t timestamp, int64_t now_us)
+    int flow_ceased(const flow_t *f, int64_t newest_us)
+
+
 cdef extern from "seq.h" nogil:
     enum:
         SEQMAP_PIECES
@@ -29,6 +52,9 @@ cdef extern from "seq.h" nogil:
         uint32_t source
         uint32_t generation
         uint32_t timestamp_offset
+        uint32_t bend_first
+        uint32_t bend_floor
+        vp8_shift vp8
     struct seqmap_t "seqmap":
         uint32_t count
         uint32_t highest
@@ -89,7 +115,7 @@ cdef extern from "hash.h" nogil:
 
 cdef extern from "rtp.h" nogil:
     enum:
-        CODEC_OTHER, CODEC_RED, CODEC_RTX, CODEC_NONE
+        CODEC_OTHER, CODEC_VP8, CODEC_RED, CODEC_RTX, CODEC_NONE
     struct rtp_element:
         uint8_t id
         uint8_t size
@@ -201,6 +227,8 @@ cdef enum:
     HELD_US = 2_000_000          # a path on which its peer was heard in this time is not another's
     REPORT_US = 1_000_000        # between receiver and sender reports
     FEEDBACK_US = 50_000         # between transport-wide feedbacks
+    LAYERS_US = 50_000           # between looks at which layers of a track are being sent
+    BEND_SPAN = 1 << 18          # timestamps; twice the second that sender reports may be off the clock
     FLOWING_US = 2_000_000       # a subscription whose last packet is older needs no sender report
     PLI_EARN_US = 2_000_000      # a subscriber may ask for a keyframe once in this time ...
     PLI_BURST = 5                # ... or this often at once
@@ -231,7 +259,7 @@ cdef enum Drop:
 # What `take_events` returns; the numbers are also written in control.py.
 cdef enum Event:
     EVENT_TRACK = 1              # first packet of a track (handle: track, value: payload type)
-    EVENT_SOURCE = 2             # a layer has a new SSRC (handle: track, value: layer)
+    EVENT_LAYER = 2              # a layer has a new SSRC, fell silent or is back (handle: track, value: layer)
     EVENT_WANTED = 3             # a subscription needs a keyframe (track, layer)
     EVENT_KEYFRAME = 4           # one that was asked for has begun to arrive (track, layer)
 
@@ -323,6 +351,7 @@ cdef struct Source:
     uint32_t jitter_16           # jitter times 16
     int64_t last_us
     uint64_t packets, bytes, keyframes, padding_only, lost_before
+    flow_t flow
     bint has_sr
     uint64_t sr_ntp
     uint32_t sr_timestamp
@@ -431,7 +460,8 @@ cdef struct Egress:
     int64_t rate_us
     uint32_t bitrate_bps
     bint sent                    # anything at all
-    uint32_t timestamp_offset
+    uint32_t timestamp_offset    # of the present source, as sender reports tell it
+    vp8_sent vp8                 # of the newest number
     uint32_t out_timestamp       # of the newest number
     int64_t out_us
     uint64_t packets, bytes, octets
@@ -464,6 +494,7 @@ cdef struct Packet:
     bint keyframe
     bint red
     bint repaired                # came as RTX
+    vp8_numbers vp8
     uint32_t next                # of the same track
 
 

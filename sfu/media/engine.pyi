@@ -149,8 +149,11 @@ class Engine:
         """Take packets of `track` (0: of none) under these maps; `rtx` maps the subscriber's payload types to
         those of their RTX."""
 
-    def select_layer(self, egress: int, layer: int) -> None:
-        """The layer (index into the track's rids, 0 without simulcast) to go to at its next keyframe."""
+    def select_layer(self, egress: int, layer: int) -> bool:
+        """The layer (index into the track's rids, 0 without simulcast) to go to at its next keyframe.
+
+        Whether that one is yet to come: False when the layer was selected before or is the one in force.
+        """
 
     def hold_egress(self, egress: int) -> None: ...
     def start_egress(self, egress: int, now_us: int) -> bool:
@@ -227,6 +230,12 @@ class ProbeCache:
     def clear_other(self) -> None: ...
     def taken(self) -> int:
         """Blocks in use."""
+
+def probe_vp8(steps: list[tuple[bool, bytes]]) -> list[bytes]:
+    """Payloads as a subscriber gets them in turn; True begins another source with this one."""
+
+def probe_flow(packets: list[tuple[int, int]], newest_us: list[int]) -> list[bool]:
+    """Whether a layer whose (timestamp, µs) these are has ceased by each of those moments."""
 
 def probe_twcc(
     arrivals: list[tuple[int, int] | None], sender: int, media: int, room: int = 1200

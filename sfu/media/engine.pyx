@@ -39,6 +39,7 @@ include "parts/tables.pxi"
 include "parts/demux.pxi"
 include "parts/peer.pxi"
 include "parts/cache.pxi"
+include "parts/layers.pxi"
 include "parts/track.pxi"
 include "parts/seal.pxi"
 include "parts/repair.pxi"
@@ -262,6 +263,8 @@ cdef class Engine:
                     continue
                 peer_tick(self, i, now_us)
                 due = now_us + FEEDBACK_US if p.twcc != NULL or self.plis_deferred else p.report_at_us
+                if peer_layers(self, i) and due > now_us + LAYERS_US:
+                    due = now_us + LAYERS_US
                 if next_us == 0 or due < next_us:
                     next_us = due
             batch_flush(self.io)
@@ -634,9 +637,11 @@ cdef class Engine:
         cdef Egress *g = &self.egress[self.egress_of(egress)]
         if layer >= LAYERS:
             raise ValueError(f"a layer under {LAYERS}, not {layer}")
-        if g.layer != layer:
-            g.layer = layer
-            g.waiting_us = 0
+        if g.layer == layer:
+            return False
+        g.layer = layer
+        g.waiting_us = 0
+        return g.pending or not egress_in_force(self, g) or self.sources[g.source].layer != layer
 
     def hold_egress(self, uint64_t egress):
         cdef Egress *g = &self.egress[self.egress_of(egress)]

@@ -29,7 +29,7 @@ from sfu.negotiation.owner import (
     set_transport_state,
 )
 from sfu.negotiation.tracks import find_published
-from sfu.sessions.routes import egress_of, ingress_of, routes_of
+from sfu.sessions.routes import egress_of, ingress_of, routes_of, wish_of
 from sfu.sessions.statistics import MediaStatistics, PublishedStatistics, PulledStatistics
 
 if TYPE_CHECKING:
@@ -336,6 +336,7 @@ class Reconciler:
         egress = self._media.add_egress(
             owned.peer, described, track, None if track is None else routes_of(subscription)
         )
+        self._media.select_layer(egress, wish_of(subscription))
         pulled = owned.pulled[subscription.mid] = _Pulled(egress, described, subscription, track)
         self._pulls.setdefault(key, set()).add((owned.session, subscription.mid))
         _pulls.inc()
@@ -362,6 +363,8 @@ class Reconciler:
             self._pulls.setdefault(key, set()).add((owned.session, subscription.mid))
         if old_key != key or routes_of(before) != routes_of(subscription):
             self._feed(held, self._sources.get(key))
+        if wish_of(before) != wish_of(subscription):
+            self._media.select_layer(held.egress, wish_of(subscription))
 
     def _feed(self, held: _Pulled, track: TrackId | None) -> None:
         held.track = track

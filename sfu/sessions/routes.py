@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sfu.base.ids import Rid
+from sfu.media.layers import LayerWish
 from sfu.media.tracks import Egress, ExtensionIds, Feedback, IngressCodec, IngressTrack, Kind, Routes
 from sfu.negotiation.capabilities import AUDIO_LEVEL, MID, REPAIRED_RID, RID, TRANSPORT_WIDE_CC
 
@@ -65,3 +67,12 @@ def routes_of(subscription: Subscription) -> Routes:
         rtx_types=subscription.rtx_pts,
         extensions=subscription.extension_map,
     )
+
+
+def wish_of(subscription: Subscription) -> LayerWish:
+    """Which layer the subscription wants. What it gives up first when bandwidth is short waits for the
+    estimate of that."""
+    simulcast = subscription.simulcast
+    if simulcast is None or not simulcast.preferred_rid:
+        return LayerWish()
+    return LayerWish(Rid(simulcast.preferred_rid), fallback=simulcast.rid_not_available == "asciibetical")

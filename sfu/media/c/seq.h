@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "vp8.h"
+
 /* How far `a` is after `b`; negative when before. */
 static inline int32_t eseq_diff(uint32_t a, uint32_t b) { return (int32_t)(a - b); }
 
@@ -53,6 +55,9 @@ struct piece {
     uint32_t source;           /* index and generation of whose inputs these are */
     uint32_t generation;
     uint32_t timestamp_offset;
+    uint32_t bend_first; /* a timestamp of the source: what comes soon after it ... */
+    uint32_t bend_floor; /* ... leaves later than this one */
+    struct vp8_shift vp8;
 };
 
 struct seqmap {

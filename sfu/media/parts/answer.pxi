@@ -16,6 +16,7 @@ cdef bint packet_read(Engine e, uint32_t source, const cached_t *kept, Packet *p
     p.repaired = kept.repaired
     p.red = e.tracks[s.track].codec[p.rtp.pt] == CODEC_RED
     p.next = NONE
+    vp8_of(&e.tracks[s.track], p)
     return True
 
 
@@ -91,6 +92,22 @@ cdef void egress_answer(Engine e, uint32_t index, uint16_t seq, int64_t now_us) 
     e.resent += 1
     e.resent_bytes += <uint64_t> sealed
     resend_note(g, number, <uint32_t> sealed, now_us)
+
+
+cdef void egress_catch_up(Engine e, uint32_t index, uint32_t which, const Packet *first, int64_t now_us) noexcept nogil:
+    """A subscription has begun with a packet that came after later ones, lost and repaired: those had been
+    left out, and follow now."""
+    cdef const Source *s = &e.sources[first.source]
+    cdef uint32_t count = min(s.eseq - first.eseq, <uint32_t> START_PACKETS)
+    cdef uint32_t i
+    cdef const cached_t *kept
+    cdef Packet p
+    for i in range(1, count + 1):
+        kept = source_cached(e, first.source, first.eseq + i)
+        if kept == NULL or kept.arrival_us >= first.arrival_us:
+            continue   # of this batch: its turn comes
+        if packet_read(e, first.source, kept, &p):
+            egress_packet(e, index, which, &p, now_us)
 
 
 cdef bint egress_start_cached(Engine e, uint32_t index, int64_t now_us) noexcept nogil:

@@ -72,48 +72,64 @@ cdef bint egress_may_switch(
         g.waiting_us = now_us   # track_fan_out asks, unless the keyframe is in the same batch
     if now_us - g.waiting_us < e.keyframe_wait_us:
         return False
+    if e.sources[p.source].keyframes != 0:
+        g.waiting_us = now_us   # its keyframes can be told: ask again, since others would show nothing
+        return False
     e.switches_blind += 1
     return True
 
 
-cdef uint32_t egress_timestamp(Engine e, const Egress *g, const Packet *p, int64_t now_us) noexcept nogil:
-    """What a packet of a new source is to be stamped: by the sender reports of both where they are of one
-    publisher and agree with the clock within a second, else by the time since the last packet. Never
-    back."""
+cdef uint32_t egress_offset(Engine e, const Egress *g, const Packet *p, int64_t now_us) noexcept nogil:
+    """What to add to the timestamps of the source that begins with this packet, so that they go on from
+    what was sent: nothing new for the same source again, the sender reports of both sources where they
+    are of one publisher; where those don't agree with the clock, the time since the last packet."""
     cdef const Source *s = &e.sources[p.source]
     cdef const Source *old = &e.sources[g.last_source] if g.last_source != NONE else NULL
-    cdef int64_t elapsed = (now_us - g.out_us) * <int64_t> g.clock_rate // 1_000_000
+    cdef int64_t rate = g.clock_rate
+    cdef int64_t elapsed = (now_us - g.out_us) * rate // 1_000_000
     cdef uint32_t expected = g.out_timestamp + <uint32_t> (elapsed if elapsed > 0 else 1)
-    cdef uint32_t mapped
+    cdef uint32_t offset
     cdef int64_t apart
-    if old == NULL or not old.used or old.generation != g.last_generation or old.peer != s.peer:
-        return expected
-    if not old.has_sr or not s.has_sr:
-        return expected
-    apart = <int64_t> (s.sr_ntp - old.sr_ntp)
-    if apart > <int64_t> 1 << 40 or -apart > <int64_t> 1 << 40:
-        return expected   # 256 s: of different clocks, and past what the product below can hold
-    apart = ((apart >> 8) * <int64_t> g.clock_rate) >> 24
-    mapped = p.rtp.timestamp - s.sr_timestamp + <uint32_t> apart + old.sr_timestamp + g.timestamp_offset
-    apart = eseq_diff(mapped, expected)
-    if apart > <int64_t> g.clock_rate or -apart > <int64_t> g.clock_rate:
-        return expected
-    return mapped if eseq_diff(mapped, g.out_timestamp) > 0 else g.out_timestamp + 1
+    if not g.sent:
+        return g.out_timestamp - p.rtp.timestamp
+    if g.last_source == p.source and g.last_generation == p.source_generation:
+        offset = g.timestamp_offset
+    elif old == NULL or not old.used or old.generation != g.last_generation or old.peer != s.peer:
+        return expected - p.rtp.timestamp
+    elif not old.has_sr or not s.has_sr:
+        return expected - p.rtp.timestamp
+    else:
+        apart = <int64_t> (s.sr_ntp - old.sr_ntp)
+        if apart > <int64_t> 1 << 40 or -apart > <int64_t> 1 << 40:
+            return expected - p.rtp.timestamp   # 256 s: of different clocks, and too much for the product below
+        apart = ((apart >> 8) * rate + (1 << 23)) >> 24
+        offset = <uint32_t> apart + old.sr_timestamp + g.timestamp_offset - s.sr_timestamp
+    apart = eseq_diff(p.rtp.timestamp + offset, expected)
+    return expected - p.rtp.timestamp if apart > rate or -apart > rate else offset
+
+
+cdef inline uint32_t piece_stamp(const piece_t *piece, uint32_t timestamp) noexcept nogil:
+    """A timestamp of a source as the subscriber sees it. Never back: a source that is behind what was sent
+    before it is let catch up over a bend, on which time goes a sixteenth as fast."""
+    cdef uint32_t straight = timestamp + piece.timestamp_offset
+    cdef uint32_t since = timestamp - piece.bend_first
+    cdef uint32_t bent = piece.bend_floor + 1 + since // 16
+    return bent if since < BEND_SPAN and eseq_diff(bent, straight) > 0 else straight
 
 
 cdef void egress_switch(
     Engine e, uint32_t index, uint32_t which, const Packet *p, int64_t now_us
 ) noexcept nogil:
-    """Go on with this packet's source: numbers and timestamps continue from what was sent last."""
+    """Go on with this packet's source: numbers, timestamps and picture ids continue from what was sent last."""
     cdef Egress *g = &e.egress[index]
     cdef piece_t *piece = seqmap_restart(&g.map, p.eseq, g.out_eseq + 1)
-    if not g.sent:
-        g.timestamp_offset = g.out_timestamp - p.rtp.timestamp
-    elif g.last_source != p.source or g.last_generation != p.source_generation:
-        g.timestamp_offset = egress_timestamp(e, g, p, now_us) - p.rtp.timestamp
+    g.timestamp_offset = egress_offset(e, g, p, now_us)
     piece.source = p.source
     piece.generation = p.source_generation
     piece.timestamp_offset = g.timestamp_offset
+    piece.bend_first = p.rtp.timestamp
+    piece.bend_floor = g.out_timestamp if g.sent else g.out_timestamp - 1
+    piece.vp8 = vp8_follow(&g.vp8, &p.vp8)
     if which != g.active:
         g.active = which
         g.pending = False
@@ -132,6 +148,8 @@ cdef int egress_packet(Engine e, uint32_t index, uint32_t which, Packet *p, int6
     cdef Egress *g = &e.egress[index]
     cdef const piece_t *piece
     cdef uint32_t number
+    cdef bint begins = False
+    cdef int reason
     if (
         which == g.active
         and g.source == p.source
@@ -143,6 +161,7 @@ cdef int egress_packet(Engine e, uint32_t index, uint32_t which, Packet *p, int6
         if not egress_may_switch(e, g, which, p, now_us):
             return 0
         egress_switch(e, index, which, p, now_us)
+        begins = True
     if not egress_knows(g, which, p) and seqmap_skip(&g.map, p.eseq):
         return 0
     if g.route[which].types[p.rtp.pt] > 127:
@@ -157,7 +176,10 @@ cdef int egress_packet(Engine e, uint32_t index, uint32_t which, Packet *p, int6
             return drop(e, DROP_LATE)
         if window_has(g.window, SENT, number):
             return drop(e, DROP_TWICE)
-    return egress_send(e, g, &g.route[which], piece, p, number, now_us)
+    reason = egress_send(e, g, &g.route[which], piece, p, number, now_us)
+    if begins and eseq_diff(e.sources[p.source].eseq, p.eseq) > 0:
+        egress_catch_up(e, index, which, p, now_us)
+    return reason
 
 
 cdef int egress_send(
@@ -172,9 +194,10 @@ cdef int egress_send(
         window_advance(g.window, SENT, g.out_eseq, number)
         g.out_index = egress_index(g, number)
         g.out_eseq = number
-        g.out_timestamp = p.rtp.timestamp + piece.timestamp_offset
+        g.out_timestamp = piece_stamp(piece, p.rtp.timestamp)
         g.out_us = now_us
         g.sent = True
+        vp8_note(&g.vp8, &p.vp8, &piece.vp8)
     window_set(g.window, SENT, number)
     g.packets += 1
     g.bytes += <uint64_t> sealed
@@ -197,7 +220,7 @@ cdef int egress_seal(
     cdef int sealed
     cdef uint64_t packet_index = g.rtx_index + 1 if as_rtx else egress_index(g, number)
     target.ssrc = g.ssrc
-    target.timestamp = p.rtp.timestamp + piece.timestamp_offset
+    target.timestamp = piece_stamp(piece, p.rtp.timestamp)
     target.seq = <uint16_t> number
     target.pt = r.types[p.rtp.pt]
     target.red = p.red
@@ -219,6 +242,7 @@ cdef int egress_seal(
         batch_release(e.io)
         return drop(e, DROP_NO_ROOM)
     payload = p.rtp.payload_size + (2 if as_rtx else p.rtp.padding_size)
+    vp8_write(out + size - payload + (2 if as_rtx else 0), &p.vp8, &piece.vp8)
     sealed = peer_seal(e, to, out, size - payload, &size, packet_index)
     if sealed < 0:
         batch_release(e.io)

@@ -137,6 +137,36 @@ cdef bint probe_put(
     return True
 
 
+def probe_vp8(list steps not None):
+    """Payloads as a subscriber gets them in turn; True begins another source with this one."""
+    cdef vp8_numbers numbers
+    cdef vp8_shift shift
+    cdef vp8_sent sent
+    cdef bint begins
+    cdef bytearray out
+    memset(&shift, 0, sizeof(shift))
+    memset(&sent, 0, sizeof(sent))
+    result = []
+    for begins, payload in steps:
+        out = bytearray(payload)
+        vp8_read(&numbers, <const uint8_t *> <const char *> payload, <uint32_t> len(payload))
+        if begins:
+            shift = vp8_follow(&sent, &numbers)
+        vp8_write(<uint8_t *> <char *> out, &numbers, &shift)
+        vp8_note(&sent, &numbers, &shift)
+        result.append(bytes(out))
+    return result
+
+
+def probe_flow(list packets not None, list newest_us not None):
+    """Whether a layer whose (timestamp, us) these are has ceased by each of those moments."""
+    cdef flow_t state
+    memset(&state, 0, sizeof(state))
+    for timestamp, at_us in packets:
+        flow_packet(&state, <uint32_t> timestamp, <int64_t> at_us)
+    return [bool(flow_ceased(&state, <int64_t> moment)) for moment in newest_us]
+
+
 def probe_twcc(list arrivals not None, uint32_t sender, uint32_t media, uint32_t room=1200):
     """Record (sequence number, µs) in turn; None asks for a report. The feedback packets, in order."""
     cdef twcc_t *state = <twcc_t *> malloc(sizeof(twcc_t))

@@ -92,6 +92,7 @@ cdef dict source_stats(Engine e, uint32_t index, uint32_t rtx):
         "bitrate_bps": s.bitrate_bps,
         "last_us": s.last_us,
         "keyframe_us": s.keyframe_us,
+        "flowing": s.flow.last_us != 0 and not s.flow.silent,
         "has_sr": s.has_sr,
         "asked": s.asked,
         "repaired": s.repaired,

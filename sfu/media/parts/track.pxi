@@ -175,7 +175,7 @@ cdef int source_lead(Engine e, uint32_t index) noexcept nogil:
         return 0
     if s.heard and lead[0] != NONE and s.last_us - e.sources[lead[0]].last_us < 500_000:
         return 0
-    if not s.is_rtx and event_push(e, EVENT_SOURCE, handle_of(s.track, t.generation), s.layer) < 0:
+    if not s.is_rtx and event_push(e, EVENT_LAYER, handle_of(s.track, t.generation), s.layer) < 0:
         return -1 - <int> DROP_EVENT
     lead[0] = index
     s.heard = True
@@ -331,6 +331,9 @@ cdef int media_in(Engine e, uint32_t index, uint32_t slot_index) noexcept nogil:
     if p.rtp.payload_size == 0:
         s.padding_only += 1
         e.padding_in += 1
+    else:
+        source_flows(e, s, t, p)
+    vp8_of(t, p)
     source_keep(e, s, t.video, p)
     p.source = index
     p.source_generation = s.generation

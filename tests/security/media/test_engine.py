@@ -16,6 +16,7 @@ from pylibsrtp import Error
 
 from sfu.base.ids import Mid, PayloadType, Rid, Ssrc
 from sfu.media.control import Limits, MediaError
+from sfu.media.layers import LayerWish
 from sfu.media.tracks import ExtensionIds, Feedback, IngressCodec, IngressTrack, Kind
 from sfu.wire.rtcp import Nack, PictureLoss, ReceiverReport, Remb, ReportBlock, RtcpPacket, SenderReport
 from tests.sfu.media.peers import (
@@ -159,7 +160,8 @@ class Chaos:
             track = rng.choice([*self.tracks[-8:], None])
             self.node.media.switch_egress(egress, track, None if track is None else VIDEO_ROUTES)
         elif what == 1:
-            self.node.media.select_layer(egress, rng.choice((None, Rid("h"), Rid("l"))))
+            wish = LayerWish(rng.choice((None, Rid("h"), Rid("l"))), fallback=rng.random() < 0.5)
+            self.node.media.select_layer(egress, wish)
         elif what == 2:
             self.node.media.pause_egress(egress)
         else:

@@ -294,59 +294,11 @@ def test_a_publisher_that_changes_its_ssrc_is_followed_at_the_next_keyframe(node
     assert PictureLoss in {type(packet) for packet in publisher.take_rtcp()}
 
 
-SIMULCAST = replace(VIDEO, rids=(Rid("h"), Rid("m"), Rid("l")))
-
-
-def layers(count: int, start: int, *, key: bool = False) -> list[RtpPacket]:
-    """One packet of each of three layers, the first the heaviest."""
-    return [
-        video(start, ssrc=0x30 + i, rid=rid, key=key, padding=60 * (2 - i))
-        for i, rid in enumerate(("h", "m", "l")[:count])
-    ]
-
-
-def test_of_three_layers_the_one_that_brings_most_is_forwarded(node: Node) -> None:
-    publisher, subscriber = node.client(), node.client()
-    track = node.media.add_track(publisher.peer, SIMULCAST)
-    node.subscribe(subscriber, track)
-    for sequence in range(1, 40):
-        publisher.send(*reversed(layers(3, sequence, key=sequence % 10 == 0)))
-        node.read()
-        node.advance(0.1)
-    packets = subscriber.take()
-    assert packets[-1].padding == 120
-    assert [packet.sequence - packets[0].sequence for packet in packets] == list(range(len(packets)))
-    assert [layer.rid for layer in node.media.track_stats(track).layers] == ["h", "m", "l"]
-
-
-def test_a_wanted_layer_is_gone_to_at_its_keyframe_and_a_dead_one_is_left(node: Node) -> None:
-    publisher, subscriber = node.client(), node.client()
-    track = node.media.add_track(publisher.peer, SIMULCAST)
-    egress = node.subscribe(subscriber, track)
-    publisher.send(*layers(3, 1, key=True))
-    node.read()
-    node.media.select_layer(egress, Rid("l"))
-    assert 0x32 in {p.ssrc for p in publisher.take_rtcp() if isinstance(p, PictureLoss)}
-    publisher.send(*layers(3, 2))
-    node.read()
-    publisher.send(*layers(3, 3, key=True), *layers(3, 4))
-    node.read()
-    packets = subscriber.take()
-    assert [packet.padding for packet in packets] == [120, 120, 120, 0, 0]
-    node.media.select_layer(egress, None)
-    node.advance(1.5)
-    for sequence in range(5, 40):
-        publisher.send(*layers(3, sequence, key=sequence % 4 == 0)[1:])
-        node.read()
-        node.advance(0.1)
-    assert subscriber.take()[-1].padding == 60
-
-
 def test_rtx_is_counted_with_its_layer_and_not_forwarded(node: Node) -> None:
     publisher, subscriber = node.client(), node.client()
-    track = node.media.add_track(publisher.peer, SIMULCAST)
+    track = node.media.add_track(publisher.peer, replace(VIDEO, rids=(Rid("h"), Rid("l"))))
     node.subscribe(subscriber, track)
-    publisher.send(*layers(1, 1, key=True))
+    publisher.send(video(1, rid="h", key=True))
     repaired = video(7, ssrc=0x40, payload=b"\0\x01again")
     extensions = (*repaired.extensions, (REPAIRED_RID, b"h"))
     publisher.send(replace(repaired, payload_type=VP8_RTX, extensions=extensions))

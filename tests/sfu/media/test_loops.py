@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sfu.media.feedback import CEILING_BPS, FLOOR_BPS, RembLimit
 from sfu.media.keyframes import KeyframeRequests, Overdue, SendRequest
-from sfu.media.layers import LayerRate, best_layer
 
 
 def test_a_thousand_subscribers_make_one_request() -> None:
@@ -43,19 +42,6 @@ def test_a_source_whose_keyframes_are_opaque_is_asked_once_per_wish() -> None:
     requests.seen()
     assert requests.ask(now=30.0) == [SendRequest()]
     assert requests.timer_at() == 31.0
-
-
-def test_the_layer_that_brings_most_is_chosen_and_kept() -> None:
-    low, high = LayerRate(0, 200_000, 0.1), LayerRate(1, 900_000, 0.1)
-    assert best_layer([low, high], None) == 1
-    assert best_layer([low, LayerRate(1, 180_000, 0.1)], 1) == 1
-    assert best_layer([low, high], 0) == 1
-
-
-def test_a_layer_that_falls_silent_is_left_for_one_that_lives() -> None:
-    assert best_layer([LayerRate(0, 200_000, 0.1), LayerRate(1, 900_000, 1.5)], 1) == 0
-    assert best_layer([LayerRate(0, 0, 5.0), LayerRate(1, 0, 5.0)], 1) == 1
-    assert best_layer([], None) is None
 
 
 def test_a_publisher_with_remb_alone_grows_without_loss_and_yields_to_it() -> None:

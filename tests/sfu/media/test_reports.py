@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from sfu.base.ids import Rid, Ssrc
 from sfu.media.events import KeyframeOverdue
+from sfu.media.layers import LayerWish
 from sfu.media.tracks import Feedback
 from sfu.wire.rtcp import (
     Bye,
@@ -354,7 +355,7 @@ def test_a_subscription_tells_the_layer_that_it_passes_on(node: Node) -> None:
     track = node.media.add_track(publisher.peer, replace(VIDEO, rids=(Rid("l"), Rid("h"))))
     egress = node.subscribe(subscriber, track)
     assert node.media.egress_stats(egress).rid is None
-    node.media.select_layer(egress, Rid("h"))
+    node.media.select_layer(egress, LayerWish(Rid("h")))
     publisher.send(video(1, rid="h", ssrc=0x12, key=True))
     node.read()
     publisher.send(video(2, rid="h", ssrc=0x12, key=True))
