@@ -111,6 +111,15 @@ MEDIA_MISSING = Setting(
     help="Lost packets that publishers are asked for at a time",
 )
 DATA = Setting("node.data", str, "orchard-data", alias="data", help="Data directory; made with mode 0700")
+WORKERS = Setting(
+    "node.workers",
+    int,
+    1,
+    alias="workers",
+    minimum=1,
+    maximum=256,
+    help="Processes, each a node of its own: worker 1 listens on ports 1 higher than 0, and so on",
+)
 APPS = Setting(
     "node.app",
     tuple[str, ...],
@@ -130,11 +139,13 @@ class NodeError(Exception):
 class Node:
     """One node without its HTTP face: directory, session service, media and transports.
 
-    `start`, then `drain`, then `stop`.
+    `start`, then `drain`, then `stop`. A `worker` is one of several nodes with one data directory, which
+    their supervisor holds.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, worker: int | None = None) -> None:
         self._config = config
+        self._worker = worker
         self._stack = contextlib.AsyncExitStack()
         self._contexts: dict[str, DtlsContext] = {}
         self._state: str | None = "starting"
@@ -163,8 +174,9 @@ class Node:
         config = self._config
         wall_now = time.time()
         self.data = DataDirectory(Path(config[DATA]))
-        self._stack.enter_context(self.data.claimed())
-        self.directory = FilesDirectory(self.data, wall_now, given=_given_apps(config, wall_now))
+        if self._worker is None:
+            self._stack.enter_context(self.data.claimed())
+        self.directory = FilesDirectory(self.data, wall_now, given=given_apps(config, wall_now))
         self._cluster_secret = await self.directory.cluster_secret(secrets.token_bytes(32))
         await self._renew_certificates(wall_now)
 
@@ -285,5 +297,6 @@ def _media_limits(config: Config) -> MediaLimits:
     )
 
 
-def _given_apps(config: Config, wall_now: float) -> list[App]:
+def given_apps(config: Config, wall_now: float) -> list[App]:
+    """The apps that the settings name."""
     return [given_app(text, wall_now) for text in config[APPS]]

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from sfu.base.settings import Config
+    from sfu.directory.files import DataDirectory
 
 HTTP_LISTEN = Setting(
     "http.listen",
@@ -116,14 +117,56 @@ class _HttpServer(uvicorn.Server):
         self.listening.set()
 
 
-class Server:
-    """A node with its HTTP listeners."""
+class StopRequests:
+    """How urgently this process is asked to end: to drain first, or now."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self) -> None:
+        self._drain = asyncio.Event()
+        self._now = asyncio.Event()
+
+    @property
+    def asked(self) -> bool:
+        """Whether it is to end at all."""
+        return self._drain.is_set()
+
+    def heed_signals(self) -> None:
+        """SIGTERM and SIGINT ask from now on; the second one asks for now."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
+
+    def ask(self) -> None:
+        """Drain, then end. Asking again changes nothing."""
+        self._drain.set()
+
+    def ask_now(self) -> None:
+        """End without a drain, or before it is over."""
+        self._drain.set()
+        self._now.set()
+
+    async def wait(self) -> None:
+        """Until it is to end."""
+        await self._drain.wait()
+
+    async def wait_now(self) -> None:
+        """Until it is to end now."""
+        await self._now.wait()
+
+    def _on_signal(self) -> None:
+        if self.asked:
+            self.ask_now()
+        else:
+            self.ask()
+
+
+class Server:
+    """A node with its HTTP listeners; `worker` as of `Node`."""
+
+    def __init__(self, config: Config, worker: int | None = None) -> None:
         self._config = config
+        self._worker = worker
         self._stack = contextlib.AsyncExitStack()
         self._running: list[tuple[_HttpServer, asyncio.Task[None]]] = []
-        self.node = Node(config)
+        self.node = Node(config, worker)
         self.url = ""
         """Where the API and the demo page are, once started."""
 
@@ -152,11 +195,12 @@ class Server:
         )
         hosts = [candidate.host for candidate in node.candidates]
         await self._serve_site(self._with_demo(api) if config[DEMO] else api, hosts)
+        path = node.data.admin_socket(self._worker)
         try:
-            admin = open_admin_socket(node.data.admin_socket)
+            admin = open_admin_socket(path)
         except OSError as error:
             raise NodeError(
-                f"{node.data.admin_socket}: {error.strerror or error}; a shorter --data may be what it takes"
+                f"{path}: {error.strerror or error}; a shorter --data may be what it takes"
             ) from error
         await self._serve(
             uvicorn.Config(create_admin_app(node.directory, node.statistics), **_OPTIONS), admin
@@ -200,7 +244,7 @@ class Server:
 
     async def _serve_site(self, site: ASGIApp, hosts: list[str]) -> None:
         listen = self._config[HTTP_LISTEN]
-        files = self._https_files(hosts)
+        files = https_files(self._config, self.node.data, hosts, time.time())
         listener = _open_tcp(listen)
         port = listener.getsockname()[1]
         certificate, key = files or (None, None)
@@ -231,25 +275,6 @@ class Server:
         if task.done():
             task.result()
 
-    def _https_files(self, hosts: list[str]) -> tuple[str, str] | None:
-        """Certificate and key files for HTTPS, or None for plain HTTP. Raises NodeError."""
-        config = self._config
-        certificate, key, mode = config[HTTP_TLS_CERT], config[HTTP_TLS_KEY], config[HTTP_TLS]
-        if bool(certificate) != bool(key):
-            raise NodeError(f"{HTTP_TLS_CERT.flag} and {HTTP_TLS_KEY.flag} go together: give both or neither")
-        if mode == "off":
-            return None
-        if certificate:
-            for setting, path in ((HTTP_TLS_CERT, certificate), (HTTP_TLS_KEY, key)):
-                if not os.access(path, os.R_OK):
-                    raise NodeError(f"{setting.flag} {path}: can't be read")
-            _check_pair(certificate, key)
-            return certificate, key
-        if mode == "auto" and is_loopback(config[HTTP_LISTEN].host):
-            return None  # localhost is a secure origin without HTTPS
-        pem = str(self.node.data.https_certificate(hosts, time.time()))
-        return pem, pem
-
 
 class _UvicornOptions(TypedDict):
     lifespan: Literal["off"]
@@ -270,6 +295,27 @@ _OPTIONS: _UvicornOptions = {
     "server_header": False,
     "ws": "none",
 }
+
+
+def https_files(
+    config: Config, data: DataDirectory, hosts: list[str], wall_now: float
+) -> tuple[str, str] | None:
+    """Certificate and key files for HTTPS, or None for plain HTTP. Raises NodeError."""
+    certificate, key, mode = config[HTTP_TLS_CERT], config[HTTP_TLS_KEY], config[HTTP_TLS]
+    if bool(certificate) != bool(key):
+        raise NodeError(f"{HTTP_TLS_CERT.flag} and {HTTP_TLS_KEY.flag} go together: give both or neither")
+    if mode == "off":
+        return None
+    if certificate:
+        for setting, path in ((HTTP_TLS_CERT, certificate), (HTTP_TLS_KEY, key)):
+            if not os.access(path, os.R_OK):
+                raise NodeError(f"{setting.flag} {path}: can't be read")
+        _check_pair(certificate, key)
+        return certificate, key
+    if mode == "auto" and is_loopback(config[HTTP_LISTEN].host):
+        return None  # localhost is a secure origin without HTTPS
+    pem = str(data.https_certificate(hosts, wall_now))
+    return pem, pem
 
 
 def _check_pair(certificate: str, key: str) -> None:
@@ -298,22 +344,26 @@ def _open_tcp(listen: Listen) -> socket.socket:
         raise NodeError(f"{HTTP_LISTEN.flag} {listen}: {way_out(error, listen.port, 'tcp')}") from error
 
 
-async def run(config: Config, *, ready: Callable[[Server], None]) -> None:
-    """Run a node until SIGTERM or SIGINT; a second signal ends the drain at once. Raises NodeError.
+async def run(
+    config: Config,
+    *,
+    ready: Callable[[Server], None],
+    stop: StopRequests | None = None,
+    worker: int | None = None,
+) -> None:
+    """Run a node until SIGTERM, SIGINT or `stop`; a second signal ends the drain at once. Raises NodeError.
 
-    `ready` is called once the node serves.
+    `ready` is called once the node serves. `worker` as of `Node`.
     """
-    signals: asyncio.Queue[int] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, signals.put_nowait, number)
-    server = Server(config)
+    stop = stop or StopRequests()
+    stop.heed_signals()
+    server = Server(config, worker)
     await server.start()
     try:
         ready(server)
-        await signals.get()
+        await stop.wait()
         draining = asyncio.create_task(server.drain(), name="drain")
-        again = asyncio.create_task(signals.get(), name="second signal")
+        again = asyncio.create_task(stop.wait_now(), name="end now")
         await asyncio.wait((draining, again), return_when=asyncio.FIRST_COMPLETED)
         for task in (draining, again):
             task.cancel()

@@ -298,9 +298,29 @@ class Config:
         held = self._held.get(setting.name)
         return Source.DEFAULT if held is None else held.source
 
+    def kept(self) -> dict[str, Any]:
+        """What is not left at its default, as JSON can hold it: for `restored` in another process."""
+        return {
+            name: held.value if isinstance(held.value, int | float | str) else _texts(held.value)
+            for name, held in self._held.items()
+        }
+
+    @classmethod
+    def restored(cls, kept: Mapping[str, Any]) -> Config:
+        """The settings that `kept` gave, their sources aside. Raises SettingsError."""
+        config = cls()
+        for name, value in kept.items():
+            setting = _registry[name]
+            config.put(setting, setting.parse_toml(value, name), Source.FLAG)
+        return config
+
     def put(self, setting: Setting[T], value: T, source: Source) -> None:
         """Take a value that is known to be right."""
         self._held[setting.name] = _Held(value, source)
+
+
+def _texts(value: object) -> str | list[str]:
+    return str(value) if isinstance(value, Listen) else list(cast("tuple[str, ...]", value))
 
 
 def load(

@@ -19,11 +19,12 @@ from cryptography import x509
 from sfu.api.connections import CONNECTIONS
 from sfu.api.server import HTTP_LISTEN, HTTP_TLS, HTTP_TLS_CERT, HTTP_TLS_KEY
 from sfu.cli.running import RunningServer, ServerNotRunning
+from sfu.cli.supervisor import config_of
 from sfu.directory.certificates import DAY_S
 from sfu.directory.files import DataDirectory, DataDirectoryError
 from sfu.net.interfaces import advertised, interface_hosts, is_loopback
 from sfu.net.ports import way_out
-from sfu.node import DATA, MEDIA_ADVERTISE, MEDIA_BUFFER, MEDIA_LISTEN
+from sfu.node import DATA, MEDIA_ADVERTISE, MEDIA_BUFFER, MEDIA_LISTEN, WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,10 +102,10 @@ def check_data_directory(config: Config, wall_now: float) -> Iterator[Finding]:
 def check_ports(config: Config) -> Iterator[Finding]:
     """Whether the server could listen where it is told to, or does already."""
     running = _server_runs(config)
-    for flag, listen, kind in (
-        (HTTP_LISTEN.flag, config[HTTP_LISTEN], socket.SOCK_STREAM),
-        (MEDIA_LISTEN.flag, config[MEDIA_LISTEN], socket.SOCK_DGRAM),
-    ):
+    workers = [config_of(config, worker) for worker in range(config[WORKERS])]
+    listeners = [(HTTP_LISTEN.flag, worker[HTTP_LISTEN], socket.SOCK_STREAM) for worker in workers]
+    listeners += [(MEDIA_LISTEN.flag, worker[MEDIA_LISTEN], socket.SOCK_DGRAM) for worker in workers]
+    for flag, listen, kind in listeners:
         protocol = "tcp" if kind == socket.SOCK_STREAM else "udp"
         subject = f"{protocol.upper()} port ({flag})"
         try:

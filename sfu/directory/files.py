@@ -6,7 +6,8 @@
       https.pem          the self-made HTTPS certificate and its key
       apps.json          apps with the digests of their secrets, never the secrets
       server.pid         locked by the running server
-      admin.sock         where the running server takes the commands of `orchard sessions`
+      admin.sock         where the running server takes the commands of `orchard sessions`; worker 1 has
+                         admin-1.sock, and so on
 
 Sessions stay in memory. `orchard app` writes apps.json beside a running server: a `FilesDirectory`
 looks at the file's identity before each use and reads it again if it was replaced, so a change is in
@@ -56,10 +57,13 @@ class DataDirectory:
             raise DataDirectoryError(f"data directory {self.path}: {error.strerror}; name another") from error
         self._check(status, self.path, "700")
 
-    @property
-    def admin_socket(self) -> Path:
-        """The socket on which the running server takes commands."""
-        return self.path / "admin.sock"
+    def admin_socket(self, worker: int | None = None) -> Path:
+        """The socket on which the running server takes commands, or one worker of it."""
+        return self.path / (f"admin-{worker}.sock" if worker else "admin.sock")
+
+    def admin_sockets(self) -> list[Path]:
+        """Those that there are, of workers that run and of some that do no longer."""
+        return sorted(self.path.glob("admin*.sock"))
 
     @contextmanager
     def claimed(self) -> Generator[None]:

@@ -73,6 +73,16 @@ def parse_advertised(text: str, port: int) -> Address:
     return Address(str(address), int(its_port))
 
 
+def shifted(text: str, by: int) -> str:
+    """The advertised address `text` with its port so much higher, if it names one. Raises AddressError."""
+    port = parse_advertised(text, 1).port
+    if port != parse_advertised(text, 2).port or not by:
+        return text  # it names none
+    if port + by > 65535:
+        raise AddressError(f"{text} leaves no port {port + by}")
+    return f"{text.rpartition(':')[0]}:{port + by}"
+
+
 def wrong_advertised(texts: Sequence[str]) -> str | None:
     """What is wrong with the setting of advertised addresses, or None."""
     for text in texts:

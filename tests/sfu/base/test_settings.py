@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -269,3 +270,19 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
 @given(st.integers(min_value=0, max_value=1 << 50))
 def test_a_size_is_read_back_as_it_is_shown(size: int) -> None:
     assert ByteSize.parse(str(ByteSize(size))) == size
+
+
+def test_another_process_reads_the_values_that_are_no_defaults() -> None:
+    settings: list[Setting[Any]] = [
+        Setting("b.a", bool, False, help=""),
+        Setting("b.b", float, 1.0, help=""),
+        Setting("b.c", ByteSize, ByteSize(0), help=""),
+        Setting("b.d", Listen, Listen("", 1), help=""),
+        Setting("b.e", tuple[str, ...], (), help=""),
+        Setting("b.f", str, "", help="", secret=True),
+    ]
+    values = (True, 2.5, ByteSize(1 << 20), Listen("::1", 80), ("a,b", "c"), "s")
+    config = Config(dict(zip(settings, values, strict=True)))
+    restored = Config.restored(json.loads(json.dumps(config.kept())))
+    assert tuple(restored[setting] for setting in settings) == values
+    assert Config().kept() == {}

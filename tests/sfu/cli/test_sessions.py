@@ -48,7 +48,7 @@ def running(orchard: Command) -> Iterator[MemoryDirectory]:
     server = _Quiet(
         uvicorn.Config(create_admin_app(directory, {SESSION: MEDIA}.get), lifespan="off", log_config=None)
     )
-    listener = open_admin_socket(data.admin_socket)
+    listener = open_admin_socket(data.admin_socket())
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     yield directory

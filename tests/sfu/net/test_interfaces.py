@@ -14,6 +14,7 @@ from sfu.net.interfaces import (
     interface_hosts,
     is_loopback,
     parse_advertised,
+    shifted,
     usable_hosts,
 )
 
@@ -94,3 +95,23 @@ def test_only_a_loopback_listener_is_this_machines_alone() -> None:
     assert not is_loopback("")
     assert not is_loopback("::")
     assert not is_loopback("192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("192.0.2.1:40000", "192.0.2.1:40003"),
+        ("[2001:db8::1]:40000", "[2001:db8::1]:40003"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("[2001:db8::1]", "[2001:db8::1]"),
+    ],
+)
+def test_the_port_of_an_address_moves_where_it_names_one(text: str, wanted: str) -> None:
+    assert shifted(text, 3) == wanted
+    assert shifted(text, 0) == text
+
+
+def test_no_address_has_a_port_past_the_last() -> None:
+    with pytest.raises(AddressError):
+        shifted("192.0.2.1:65534", 2)
