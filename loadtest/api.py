@@ -1,13 +1,14 @@
 """The HTTP half of a client: the session API that the server under test offers.
 
 Any server of that API will do, so nothing here knows more than the API's own words. One `Api` is shared
-by all clients of a process; connections are kept alive.
+by all clients of a process; connections are kept alive. What a client needs of a server at all is
+`Signalling`: a server of another kind gets an adapter (janus.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httpx
 
@@ -36,6 +37,10 @@ class Server:
     app: str
     secret: str
 
+    def open(self, *, connections: int) -> Signalling:
+        """The calls to it."""
+        return Api(self, connections=connections)
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteTrack:
@@ -43,6 +48,47 @@ class RemoteTrack:
 
     session: str
     name: str
+
+
+class Site(Protocol):
+    """A server of any kind; media is expected at the host of its `url` first."""
+
+    @property
+    def url(self) -> str:
+        """Where its signalling is."""
+        ...
+
+    def open(self, *, connections: int) -> Signalling:
+        """The calls to it, over so many connections at most."""
+        ...
+
+
+class Signalling(Protocol):
+    """What clients ask a server for; `Api` has the words. Each call raises ApiError when refused."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+    async def new_session(self) -> str:
+        """A session of one client; returns its id."""
+        ...
+
+    async def publish(self, session: str, offer: str, tracks: Sequence[tuple[str, str]]) -> str:
+        """Publish (mid, track name) of the client's offer; returns the answer."""
+        ...
+
+    async def pull(self, session: str, tracks: Sequence[RemoteTrack]) -> str:
+        """Subscribe; returns the server's offer."""
+        ...
+
+    async def answer(self, session: str, answer: str) -> None:
+        """Answer the server's offer."""
+        ...
+
+    async def close_tracks(self, session: str, mids: Sequence[str]) -> None:
+        """Close by mid."""
+        ...
 
 
 class Api:

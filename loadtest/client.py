@@ -1,36 +1,25 @@
-"""Light clients: many WebRTC endpoints in one process, for the price of a socket and a few kilobytes each.
+"""A light client: one PeerConnection of one session, for the price of a socket and a few kilobytes.
 
-A `Crowd` owns what all share: the sockets' epoll descriptor, the DTLS identity, one heap of timers, the
-HTTP connections. A `Peer` is one PeerConnection of one session: ICE, DTLS and SRTP are real, sound and
-pictures are synthetic.
-
-    async with Crowd(server) as crowd:
-        publisher = await crowd.peer()
-        [source] = await publisher.publish([Media.video()])
-        subscriber = await crowd.peer()
-        await subscriber.pull([source.track])
-        await asyncio.gather(publisher.connected(), subscriber.connected())
-        publisher.start(source)
+ICE, DTLS and SRTP are real, sound and pictures are synthetic. What all clients of a process share is the
+crowd's (crowd.py); what happens per packet is the compiled half's (seal.pyx).
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import random
 import socket
 import time
-from collections import Counter
-from typing import TYPE_CHECKING, Final, Self, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
 
 from loadtest import rtcp
-from loadtest.api import Api, RemoteTrack, Server
-from loadtest.counts import Latency, StreamStats
+from loadtest.api import RemoteTrack
+from loadtest.counts import StreamStats
 from loadtest.description import (
     CLOCK_RATES,
     Description,
+    Kind,
     Section,
     Transport,
     answer_section,
@@ -38,9 +27,9 @@ from loadtest.description import (
     read,
     render,
 )
-from loadtest.handshake import Handshake, HandshakeError, Identity
+from loadtest.handshake import Handshake, HandshakeError
 from loadtest.ice import Checks, Credentials, IceError, State, new_credentials
-from loadtest.seal import Endpoint, SealError, Swarm
+from loadtest.seal import Endpoint, SealError
 from loadtest.source import Media, Source
 from sfu.net.address import Address
 from sfu.wire.rtcp import ReportBlock
@@ -48,6 +37,8 @@ from sfu.wire.stun import StunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from loadtest.crowd import Crowd
 
 REPORT_EVERY_S: Final = 1.0
 RECEIVE_BUFFER_BYTES: Final = 1 << 19  # a burst of some 300 packets while the loop is busy elsewhere
@@ -86,6 +77,8 @@ class Peer:
         self._report_at: float | None = None
         self._reports: dict[int, tuple[int, int]] = {}  # ssrc -> (expected, received) at the last report
         self._sender_reports: dict[int, tuple[int, float]] = {}  # ssrc -> (NTP middle, arrival)
+        self._rtx: set[int] = set()  # SSRCs that repair others and are none of their own
+        self._link: tuple[float, float, float, int] | None = None
         self._ssrc = random.getrandbits(32)
         self.due_at: float | None = None  # the crowd's: which of its heap's entries for this peer is in force
 
@@ -142,11 +135,24 @@ class Peer:
         """Let one of this peer's sources send, from when the peer is connected."""
         source.start(self.endpoint)
 
+    def lose(self, up: float, down: float, *, run: float = 0, seed: int = 0) -> None:
+        """Lose these shares of what leaves and of what arrives from now on, in runs of `run` packets on
+        average or, with 0, independently of each other."""
+        self._link = (up, down, run, seed)
+        if self._endpoint is not None:
+            self._endpoint.set_link(*self._link)
+
     def streams(self) -> list[StreamStats]:
-        """What arrived, by SSRC."""
-        return (
-            [] if self._endpoint is None else [StreamStats(*stats) for stats in self._endpoint.stream_stats()]
-        )
+        """What arrived, by SSRC; RTX is counted with what it repairs."""
+        if self._endpoint is None:
+            return []
+        every = (StreamStats(*stats) for stats in self._endpoint.stream_stats())
+        return [stats for stats in every if stats.ssrc not in self._rtx]
+
+    def streams_of(self, kind: Kind) -> list[StreamStats]:
+        """What arrived of the pulled tracks of one kind."""
+        ssrcs = {section.ssrc for section in self._pulled if section.kind == kind}
+        return [stats for stats in self.streams() if stats.ssrc in ssrcs]
 
     def close(self) -> None:
         """Say goodbye by DTLS close_notify and let everything go. Safe to call again."""
@@ -215,7 +221,10 @@ class Peer:
         """Offer the new sections; returns them and the answer."""
         taken = {section.mid for section in self._sections}
         mids = (mid for mid in map(str, itertools.count()) if mid not in taken)
-        added = [new_section(next(mids), m.kind, random.getrandbits(31) | 1, _track_name()) for m in media]
+        added = [
+            new_section(next(mids), m.kind, _ssrc(), _track_name(), _ssrc() if m.repaired else 0)
+            for m in media
+        ]
         offer = render("offer", self._transport, [*self._sections, *added], self._version)
         answer = await self._crowd.api.publish(self.session, offer, [(s.mid, s.track) for s in added])
         self._version += 1
@@ -266,6 +275,8 @@ class Peer:
             return
         self._server = candidate
         self._endpoint = self._crowd.swarm.add(sock, self)
+        if self._link is not None:
+            self._endpoint.set_link(*self._link)
         self._checks = Checks(self._credentials, Credentials(self._remote.ufrag, self._remote.pwd), now)
 
     def _receive_stun(self, data: bytes, now: float) -> None:
@@ -291,6 +302,8 @@ class Peer:
             return
         if handshake.keys is not None and not self._connected.done():
             self.endpoint.set_keys(handshake.keys.local, handshake.keys.remote)
+            if self._checks is not None and self._checks.rtt_s is not None:
+                self.endpoint.set_rtt(self._checks.rtt_s)
             self.connect_s = now - self._began_at
             # Spread: clients that connect together do not report together for ever after.
             self._report_at = now + random.random() * REPORT_EVERY_S  # noqa: S311 no secret
@@ -301,6 +314,11 @@ class Peer:
 
     def _begin(self, pulled: Section) -> None:
         """A pulled track may arrive from now on: a decoder would want a keyframe at once."""
+        if pulled.nack:
+            rtx_ssrc = pulled.rtx_ssrc if pulled.rtx_pt >= 0 else 0
+            self.endpoint.expect(self._ssrc, pulled.ssrc, rtx_ssrc)
+            if rtx_ssrc:
+                self._rtx.add(rtx_ssrc)
         if pulled.kind == "audio":
             self.endpoint.set_clock_rate(pulled.pt, CLOCK_RATES["audio"])
         else:
@@ -328,17 +346,17 @@ class Peer:
             self.endpoint.send_rtcp(rtcp.receiver_report(self._ssrc, blocks))
 
     def _block(self, stats: StreamStats, now: float) -> ReportBlock:
-        """RFC 3550 A.3 and 6.4.1."""
-        expected = stats.received + stats.lost
+        """RFC 3550 A.3 and 6.4.1. What was repaired was lost on the way: reported so, as browsers do."""
+        expected, received = stats.received + stats.lost, stats.received - stats.repaired
         expected_before, received_before = self._reports.get(stats.ssrc, (0, 0))
-        self._reports[stats.ssrc] = (expected, stats.received)
+        self._reports[stats.ssrc] = (expected, received)
         expected_now = expected - expected_before
-        lost_now = max(0, expected_now - (stats.received - received_before))
+        lost_now = max(0, expected_now - (received - received_before))
         fraction = min(255, lost_now * 256 // expected_now) if expected_now > 0 else 0
         last_sr, arrived_at = self._sender_reports.get(stats.ssrc, (0, now))
         delay = round((now - arrived_at) * 65536) if last_sr else 0
         return ReportBlock(
-            stats.ssrc, fraction, stats.lost, stats.highest, round(stats.jitter), last_sr, delay
+            stats.ssrc, fraction, expected - received, stats.highest, round(stats.jitter), last_sr, delay
         )
 
     def _send(self, datagrams: Iterable[bytes]) -> None:
@@ -354,92 +372,8 @@ class Peer:
         self.close()
 
 
-class Crowd:
-    """All clients of this process, against one server. An async context manager."""
-
-    def __init__(self, server: Server, *, identity: Identity | None = None, connections: int = 64) -> None:
-        self.api = Api(server, connections=connections)
-        self.identity = identity or Identity()
-        self.swarm = Swarm()
-        self.failures: Counter[str] = Counter()  # by reason, of peers that failed of themselves
-        self.reports_on_us = 0  # report blocks that the server sent about our streams
-        self._host = urlsplit(server.url).hostname or ""
-        self._loop = asyncio.get_running_loop()
-        self._peers: set[Peer] = set()
-        self._due: list[tuple[float, int, Peer]] = []
-        self._numbers = itertools.count()
-        self._timer: asyncio.TimerHandle | None = None
-        self._loop.add_reader(self.swarm.fileno(), self._on_readable)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._loop.remove_reader(self.swarm.fileno())
-        for peer in list(self._peers):
-            peer.close()
-        if self._timer is not None:
-            self._timer.cancel()
-        self.swarm.close()
-        await self.api.close()
-
-    async def peer(self) -> Peer:
-        """A new session and its client. Raises ApiError."""
-        peer = Peer(self, await self.api.new_session())
-        self._peers.add(peer)
-        return peer
-
-    def __len__(self) -> int:
-        return len(self._peers)
-
-    def now(self) -> float:
-        """Seconds of the loop's clock."""
-        return self._loop.time()
-
-    def take_latency(self) -> Latency:
-        """One-way latency of all clients together since the last call."""
-        return Latency(self.swarm.take_latency())
-
-    def in_order(self, candidates: Iterable[Address]) -> list[Address]:
-        """The order to try candidates in: the host first at which the API answers."""
-        return sorted(candidates, key=lambda candidate: candidate.host != self._host)
-
-    def forget(self, peer: Peer) -> None:
-        """A peer has closed."""
-        self._peers.discard(peer)
-        peer.due_at = None
-
-    def arm(self, peer: Peer) -> None:
-        """A peer's `timer_at` may have changed."""
-        at = None if peer.closed else peer.timer_at()
-        if at is None or at == peer.due_at:
-            return
-        peer.due_at = at
-        heapq.heappush(self._due, (at, next(self._numbers), peer))
-        if self._due[0][2] is peer:
-            self._set_timer()
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(self._due[0][0], self._on_timer) if self._due else None
-
-    def _on_timer(self) -> None:
-        now = self.now()
-        while self._due and self._due[0][0] <= now:
-            at, _, peer = heapq.heappop(self._due)
-            if peer.due_at != at:
-                continue  # a later `arm` moved it
-            peer.due_at = None
-            peer.handle_timer(now)
-            self.arm(peer)
-        self._set_timer()
-
-    def _on_readable(self) -> None:
-        now = self.now()
-        for endpoint, data in self.swarm.drain():
-            if endpoint.owner is not None:
-                cast("Peer", endpoint.owner).receive_datagram(data, now)
+def _ssrc() -> int:
+    return random.getrandbits(31) | 1
 
 
 def _track_name() -> str:

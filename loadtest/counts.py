@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 class StreamStats(NamedTuple):
-    """One incoming RTP stream as its receiver counted it; `jitter` is in units of the clock rate."""
+    """One incoming RTP stream as its receiver counted it; `jitter` is in units of the clock rate.
+
+    `noticed` packets were missing when a later one came, `repaired` of them came after they were asked for,
+    `gave_up` were asked for no more. `lost` are missing now.
+    """
 
     ssrc: int
     pt: int
@@ -22,17 +26,30 @@ class StreamStats(NamedTuple):
     octets: int
     highest: int
     jitter: float
+    noticed: int
+    repaired: int
+    gave_up: int
 
 
-class Latency:
-    """Percentiles of one-way latency, from the compiled half's histogram."""
+class Histogram:
+    """Percentiles of a time, from the compiled half's histogram."""
 
     def __init__(self, counts: Sequence[int]) -> None:
         self._counts = counts
         self.count = sum(counts)
 
+    def curve(self) -> list[tuple[float, float]]:
+        """(time in milliseconds, percent that took no longer) for each place that counted something."""
+        points: list[tuple[float, float]] = []
+        done = 0
+        for place, count in enumerate(self._counts):
+            done += count
+            if count:
+                points.append((bucket_us(place) / 1000, 100 * done / self.count))
+        return points
+
     def percentile_us(self, percent: float) -> int | None:
-        """The latency, in microseconds, that `percent` of the packets did not pass by more than an eighth."""
+        """The time, in microseconds, that `percent` of all did not pass by more than an eighth."""
         left = self.count * percent / 100
         for place, count in enumerate(self._counts):
             left -= count

@@ -1,9 +1,9 @@
 """Offers and answers of the light client: as little SDP as a WebRTC endpoint may write (RFC 8829, 8843).
 
-One BUNDLE group on one transport with rtcp-mux; Opus and VP8. A publisher repairs nothing and says so (no
-NACK, no RTX in its offer); a subscriber takes what repairs are offered. The client keeps its m-lines as a
-list of `Section`; `render` writes it, `read` takes the other side's text apart. What the client does not
-know it leaves out of its answer.
+One BUNDLE group on one transport with rtcp-mux; Opus and VP8. A publisher offers to repair its video by RTX
+(RFC 4588); a subscriber takes what repairs are offered. The client keeps its m-lines as a list of `Section`;
+`render` writes it, `read` takes the other side's text apart. What the client does not know it leaves out of
+its answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class DescriptionError(Exception):
 class Section:
     """One m-line, ours or theirs. `ssrc` is of the side that wrote it; 0: it sends nothing.
 
-    `pt` is of the codec that we know for this kind (0-127, or -1 if it isn't there), `rtx_pt` of its RTX.
+    `pt` is of the codec that we know for this kind (0-127, or -1 if it isn't there), `rtx_pt` of its RTX,
+    which comes with `rtx_ssrc`. `nack`: what is missing may be asked for (RFC 4585 4.2).
     """
 
     mid: str
@@ -43,6 +44,8 @@ class Section:
     ssrc: int = 0
     track: str = ""
     rejected: bool = False
+    rtx_ssrc: int = 0
+    nack: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +69,15 @@ class Transport:
     fingerprint: str
 
 
-def new_section(mid: str, kind: Kind, ssrc: int, track: str) -> Section:
-    """A section that sends a new track, with the payload types that Chromium would take."""
+def new_section(mid: str, kind: Kind, ssrc: int, track: str, rtx_ssrc: int = 0) -> Section:
+    """A section that sends a new track, with the payload types that Chromium would take. Video without
+    `rtx_ssrc` repairs nothing and says so."""
     if kind == "audio":
         return Section(mid, kind, "sendonly", 111, -1, MID_EXTENSION, ssrc, track)
-    return Section(mid, kind, "sendonly", 96, -1, MID_EXTENSION, ssrc, track)
+    rtx_pt = 97 if rtx_ssrc else -1
+    return Section(
+        mid, kind, "sendonly", 96, rtx_pt, MID_EXTENSION, ssrc, track, rtx_ssrc=rtx_ssrc, nack=bool(rtx_ssrc)
+    )
 
 
 def answer_section(offered: Section) -> Section:
@@ -85,6 +92,7 @@ def answer_section(offered: Section) -> Section:
         offered.rtx_pt,
         offered.mid_extension,
         rejected=rejected,
+        nack=offered.nack,
     )
 
 
@@ -145,17 +153,15 @@ def _section_lines(section: Section, transport: Transport, setup: str) -> list[s
             f"a=rtcp-fb:{section.pt} nack pli",
         ]
         if section.rtx_pt >= 0:
-            lines += [
-                f"a=rtcp-fb:{section.pt} nack",
-                f"a=rtpmap:{section.rtx_pt} rtx/90000",
-                f"a=fmtp:{section.rtx_pt} apt={section.pt}",
-            ]
+            lines += [f"a=rtpmap:{section.rtx_pt} rtx/90000", f"a=fmtp:{section.rtx_pt} apt={section.pt}"]
+    if section.nack:
+        lines.append(f"a=rtcp-fb:{section.pt} nack")
     if section.ssrc:
-        lines += [
-            f"a=msid:loadtest {section.track}",
-            f"a=ssrc:{section.ssrc} cname:loadtest",
-            f"a=ssrc:{section.ssrc} msid:loadtest {section.track}",
-        ]
+        lines.append(f"a=msid:loadtest {section.track}")
+        if section.rtx_ssrc:
+            lines.append(f"a=ssrc-group:FID {section.ssrc} {section.rtx_ssrc}")
+        for ssrc in filter(None, (section.ssrc, section.rtx_ssrc)):
+            lines += [f"a=ssrc:{ssrc} cname:loadtest", f"a=ssrc:{ssrc} msid:loadtest {section.track}"]
     return lines
 
 
@@ -215,7 +221,11 @@ def _read_section(lines: list[str], direction: Direction) -> Section:
         (_split(line[9:])[0] for line in lines if line.startswith("a=extmap:") and MID_URI in line.split()),
         "0",
     )
+    groups = [line.split()[1:] for line in lines if line.startswith("a=ssrc-group:FID ")]
+    pairs = [group for group in groups if len(group) == 2]
     ssrc = next((line[7:].split()[0] for line in lines if line.startswith("a=ssrc:")), "0")
+    if pairs:
+        ssrc = pairs[0][0]
     return Section(
         mid=_value(lines, "a=mid:") or "",
         kind=kind,
@@ -225,6 +235,8 @@ def _read_section(lines: list[str], direction: Direction) -> Section:
         mid_extension=int(extension.split("/")[0]),
         ssrc=int(ssrc),
         rejected=words[1] == "0" and "a=bundle-only" not in lines,
+        rtx_ssrc=int(pairs[0][1]) if pairs and rtx else 0,
+        nack=pt is not None and (f"a=rtcp-fb:{pt} nack" in lines or "a=rtcp-fb:* nack" in lines),
     )
 
 

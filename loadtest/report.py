@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One quantity, measured once per round. `floor`: the least possible, measured in the same rounds."""
+    """One quantity, measured once per round. `floors`: the least possible, in several ways by name,
+    measured in the same rounds."""
 
     name: str
     unit: str
     values: tuple[float, ...]
-    floor: tuple[float, ...] = ()
+    floors: dict[str, tuple[float, ...]] = field(default_factory=dict[str, "tuple[float, ...]"])
 
     @property
     def median(self) -> float:
@@ -35,11 +36,12 @@ class Figure:
         return statistics.median(self.values)
 
     @property
-    def ratio(self) -> float | None:
-        """Median of the rounds' ratios to the floor, or None without one."""
-        if not self.floor:
-            return None
-        return statistics.median(value / floor for value, floor in zip(self.values, self.floor, strict=True))
+    def ratios(self) -> dict[str, float]:
+        """By floor, the median of the rounds' ratios to it."""
+        return {
+            name: statistics.median(value / floor for value, floor in zip(self.values, floors, strict=True))
+            for name, floors in self.floors.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Report:
         for measurement, written in zip(self.measurements, document["measurements"], strict=True):
             for figure, entry in zip(measurement.figures, written["figures"], strict=True):
                 entry["median"] = figure.median
-                entry["floor_ratio"] = figure.ratio
+                entry["ratios"] = figure.ratios
         return json.dumps(document, indent=2) + "\n"
 
     @classmethod
@@ -104,7 +106,12 @@ class Report:
                     m["title"],
                     m["parameters"],
                     tuple(
-                        Figure(f["name"], f["unit"], tuple(f["values"]), tuple(f["floor"]))
+                        Figure(
+                            f["name"],
+                            f["unit"],
+                            tuple(f["values"]),
+                            {name: tuple(values) for name, values in f["floors"].items()},
+                        )
                         for f in m["figures"]
                     ),
                     tuple(m["notes"]),
@@ -135,7 +142,7 @@ def table(measurement: Measurement) -> Table:
     """A measurement for a terminal."""
     made = Table(title=measurement.title, title_justify="left")
     made.add_column("figure")
-    for heading in ("median", "rounds", "x floor"):
+    for heading in ("median", "rounds", "x floors"):
         made.add_column(heading, justify="right")
     for figure in measurement.figures:
         made.add_row(*_cells(figure))
@@ -146,7 +153,7 @@ def _section(measurement: Measurement) -> list[str]:
     lines: list[str] = []
     if measurement.parameters:
         lines += [", ".join(f"{name} {value}" for name, value in measurement.parameters.items()) + ".", ""]
-    lines += ["| figure | median | rounds, lowest to highest | x floor |", "|---|---|---|---|"]
+    lines += ["| figure | median | rounds, lowest to highest | x floors |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(_cells(figure))} |" for figure in measurement.figures]
     lines.append("")
     for note in measurement.notes:
@@ -156,12 +163,11 @@ def _section(measurement: Measurement) -> list[str]:
 
 def _cells(figure: Figure) -> Sequence[str]:
     low, high = min(figure.values), max(figure.values)
-    ratio = figure.ratio
     return (
         figure.name,
         f"{_number(figure.median)} {figure.unit}".rstrip(),
         f"{_number(low)} to {_number(high)} of {len(figure.values)}" if len(figure.values) > 1 else "one",
-        "" if ratio is None else f"{ratio:.2f}",
+        ", ".join(f"{ratio:.2f} {name}" for name, ratio in figure.ratios.items()),
     )
 
 

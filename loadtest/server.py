@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from prometheus_client import Metric
+
 START_S: Final = 30.0
 STOP_S: Final = 10.0
+LOOP_LAG: Final = "orchard_loop_lag_seconds"
 
 
 class ServerFailed(Exception):
@@ -47,21 +50,54 @@ class Target:
 
         The moment at which a counter was made (`_created`) is written as a gauge but is none.
         """
-        if not self.metrics_secret:
-            return {}
-        root = self.server.url.removesuffix("/v1")
-        headers = {"Authorization": f"Bearer {self.metrics_secret}"}
-        async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
-            response = await http.get(f"{root}/metrics")
-        response.raise_for_status()
         return {
             sample.name + "".join(f" {value}" for value in sample.labels.values()): sample.value
-            for family in text_string_to_metric_families(response.text)
+            for family in await self._families()
             if family.type == "gauge"
             and family.name.startswith("orchard_")
             and not family.name.endswith("_created")
             for sample in family.samples
         }
+
+    async def loop_lag(self) -> LoopLag:
+        """How late the server's event loop was since its start, as it says itself; empty if it does not."""
+        return LoopLag(
+            {
+                float(sample.labels["le"]): sample.value
+                for family in await self._families()
+                if family.name == LOOP_LAG
+                for sample in family.samples
+                if sample.name.endswith("_bucket")
+            }
+        )
+
+    async def _families(self) -> list[Metric]:
+        """GET /metrics, parsed; nothing without a secret."""
+        if not self.metrics_secret:
+            return []
+        root = self.server.url.removesuffix("/v1")
+        headers = {"Authorization": f"Bearer {self.metrics_secret}"}
+        async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+            response = await http.get(f"{root}/metrics")
+        response.raise_for_status()
+        return list(text_string_to_metric_families(response.text))
+
+
+@dataclass(frozen=True, slots=True)
+class LoopLag:
+    """A cumulative histogram: upper bound in seconds -> how many."""
+
+    buckets: dict[float, float]
+
+    def p99_ms_since(self, before: LoopLag) -> float | None:
+        """The bound that 99 % of what was counted since `before` stayed under, in milliseconds; None if
+        nothing was. What lies above all finite bounds is told as the highest of them."""
+        counts = {le: count - before.buckets.get(le, 0.0) for le, count in sorted(self.buckets.items())}
+        total = max(counts.values(), default=0.0)
+        finite = [le for le in counts if le != float("inf")]
+        if total <= 0 or not finite:
+            return None
+        return 1000 * next((le for le in finite if counts[le] >= 0.99 * total), finite[-1])
 
 
 class Bench(Protocol):

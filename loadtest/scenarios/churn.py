@@ -13,7 +13,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from loadtest.client import Crowd
+from loadtest.crowd import Crowd
 from loadtest.report import Figure, Measurement
 from loadtest.scenarios.crowds import publish, subscribe
 from loadtest.source import Media

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loadtest.api import RemoteTrack
-    from loadtest.client import Crowd, Peer
+    from loadtest.client import Peer
+    from loadtest.crowd import Crowd
     from loadtest.source import Media, Source
 
 Tell = Callable[[str, int, int], None]

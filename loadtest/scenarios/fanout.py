@@ -10,16 +10,16 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loadtest.client import Crowd
-from loadtest.floor import floor_us
+from loadtest.crowd import Crowd
+from loadtest.floor import Way, by_way, floors_us
 from loadtest.report import Figure, Measurement
 from loadtest.scenarios.crowds import fill, publish
+from loadtest.scenarios.window import Window, latency_figures, quiet, watch
 from loadtest.source import Media
 
 if TYPE_CHECKING:
     from loadtest.scenarios.crowds import Tell
     from loadtest.server import Bench, Target
-    from loadtest.source import Source
 
 SETTLE_S = 0.5
 
@@ -37,20 +37,12 @@ class Fanout:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One window: processor time and packets, and the floor just before it."""
+    """One window, the floors just before it, and what became of all that was sent around it."""
 
-    floor_us: float
-    cpu_s: float
-    seconds: float
-    delivered: int
-    sent: int
-    median_us: int
-    p99_us: int
-
-    @property
-    def cost_us(self) -> float:
-        """CPU microseconds per delivered packet, the share of receiving it included."""
-        return self.cpu_s * 1e6 / self.delivered
+    floors_us: dict[Way, float]
+    window: Window
+    sent_per_s: float
+    lost_percent: float
 
 
 async def run(bench: Bench, options: Fanout, tell: Tell) -> Measurement:
@@ -75,10 +67,10 @@ async def run(bench: Bench, options: Fanout, tell: Tell) -> Measurement:
         tuple(figures),
         (
             "CPU is the server process's, user and system, over packets that its subscribers opened and "
-            "counted; receiving the packet from the publisher is part of it. The floor is one AES-128-GCM"
-            " seal by OpenSSL and one sendto per packet, to as many sockets, on the server's core. One-"
-            "way latency is from sealing in the publisher to opening in the subscriber, clients' own "
-            "delays included.",
+            "counted; receiving the packet from the publisher is part of it. The floors are one AES-128-GCM "
+            "seal by OpenSSL per packet and its share of a send, to as many sockets, on the server's core: "
+            "one sendto each, one sendmmsg per 32, one GSO send per 10 to the same socket. One-way latency "
+            "is from sealing in the publisher to opening in the subscriber, clients' own delays included.",
         ),
     )
 
@@ -92,49 +84,32 @@ async def _size(target: Target, count: int, options: Fanout, tell: Tell) -> list
         for number in range(options.rounds):
             tell(f"{count} subscribers, round", number, options.rounds)
             source.stop()
-            await asyncio.sleep(SETTLE_S)
-            floor = await floor_us(count, target.core, size=options.size)
+            await quiet(crowd)
+            floors = await floors_us(count, target.core, size=options.size)
+            before, delivered = source.packets_sent, crowd.swarm.totals["rtp"]
             publisher.start(source)
             await asyncio.sleep(SETTLE_S)
-            rounds.append(await _window(target, crowd, source, floor, options.window_s))
+            began, window = source.packets_sent, await watch(target, crowd, options.window_s)
+            sent_per_s = (source.packets_sent - began) / window.seconds
+            source.stop()
+            await quiet(crowd)
+            wanted = (source.packets_sent - before) * count
+            lost = 100 * max(0.0, 1 - (crowd.swarm.totals["rtp"] - delivered) / wanted)
+            rounds.append(Round(floors, window, sent_per_s, lost))
         tell(f"{count} subscribers, round", options.rounds, options.rounds)
         return rounds
 
 
-async def _window(target: Target, crowd: Crowd, source: Source, floor: float, window_s: float) -> Round:
-    crowd.take_latency()
-    began, sent, delivered = crowd.now(), source.packets_sent, crowd.swarm.totals["rtp"]
-    cpu_s = target.meter.cpu_s()
-    await asyncio.sleep(window_s)
-    cpu_s = target.meter.cpu_s() - cpu_s
-    latency = crowd.take_latency()
-    return Round(
-        floor,
-        cpu_s,
-        crowd.now() - began,
-        crowd.swarm.totals["rtp"] - delivered,
-        source.packets_sent - sent,
-        latency.percentile_us(50) or 0,
-        latency.percentile_us(99) or 0,
-    )
-
-
 def _figures(count: int, rounds: list[Round]) -> list[Figure]:
-    lost = tuple(100 * max(0.0, 1 - r.delivered / (r.sent * count)) for r in rounds)
+    floors = by_way([r.floors_us for r in rounds])
+    windows = [r.window for r in rounds]
+    each = f"{count} subscribers: "
     return [
-        Figure(
-            f"{count} subscribers: CPU per delivered packet",
-            "us",
-            tuple(r.cost_us for r in rounds),
-            tuple(r.floor_us for r in rounds),
-        ),
-        Figure(f"{count} receivers: floor", "us", tuple(r.floor_us for r in rounds)),
-        Figure(
-            f"{count} subscribers: delivered", "packets/s", tuple(r.delivered / r.seconds for r in rounds)
-        ),
-        Figure(f"{count} subscribers: not delivered", "%", lost),
-        Figure(f"{count} subscribers: one-way latency, median", "us", tuple(r.median_us for r in rounds)),
-        Figure(f"{count} subscribers: one-way latency, 99 %", "us", tuple(r.p99_us for r in rounds)),
+        Figure(f"{each}CPU per delivered packet", "us", tuple(w.cost_us for w in windows), floors),
+        *(Figure(f"{count} receivers: floor, {way}", "us", values) for way, values in floors.items()),
+        Figure(f"{each}delivered", "packets/s", tuple(w.delivered / w.seconds for w in windows)),
+        Figure(f"{each}not delivered", "%", tuple(r.lost_percent for r in rounds)),
+        *latency_figures(each, windows),
     ]
 
 
@@ -145,6 +120,11 @@ def _marginal(found: dict[int, list[Round]]) -> Figure:
     return Figure(
         f"{few} to {many} subscribers: CPU per further packet",
         "us",
-        tuple((b.cpu_s / b.sent - a.cpu_s / a.sent) * 1e6 / (many - few) for a, b in pairs),
-        tuple(b.floor_us for _, b in pairs),
+        tuple((_per_sent_us(b) - _per_sent_us(a)) / (many - few) for a, b in pairs),
+        by_way([b.floors_us for _, b in pairs]),
     )
+
+
+def _per_sent_us(found: Round) -> float:
+    """The server's CPU microseconds per packet that the publisher sent."""
+    return found.window.cpu_s * 1e6 / (found.sent_per_s * found.window.seconds)

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loadtest.client import Crowd
+from loadtest.crowd import Crowd
 from loadtest.report import Figure, Measurement
 from loadtest.scenarios.crowds import publish, subscribe
 from loadtest.source import Media

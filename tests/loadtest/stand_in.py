@@ -6,16 +6,19 @@ import uuid
 from typing import TYPE_CHECKING, Any, cast
 
 from aiortc import RTCPeerConnection, RTCSessionDescription
-from aiortc.mediastreams import AudioStreamTrack
+from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
+
+from loadtest.api import RemoteTrack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loadtest.api import RemoteTrack
+PICTURE = RemoteTrack("", "picture")
 
 
 class StandIn:
-    """One RTCPeerConnection per session. A pull gets silence, whatever track it names."""
+    """One RTCPeerConnection per session. A pull gets silence, whatever track it names, or a green picture if
+    that is `PICTURE`."""
 
     def __init__(self) -> None:
         self.connections: dict[str, RTCPeerConnection] = {}
@@ -36,8 +39,9 @@ class StandIn:
 
     async def pull(self, session: str, tracks: Sequence[RemoteTrack]) -> str:
         connection = self.connections[session]
-        for _ in tracks:
-            connection.addTransceiver(AudioStreamTrack(), direction="sendonly")
+        for track in tracks:
+            media = VideoStreamTrack() if track == PICTURE else AudioStreamTrack()
+            connection.addTransceiver(media, direction="sendonly")
         await connection.setLocalDescription(await connection.createOffer())
         for sender in connection.getSenders():
             # A server is a lite agent, so the client keeps the controlling role even where it answers.

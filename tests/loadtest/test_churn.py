@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 
 from loadtest.api import RemoteTrack
 from loadtest.api import Server as Address
-from loadtest.client import Crowd
+from loadtest.crowd import Crowd
 from loadtest.scenarios import churn
 from loadtest.scenarios.crowds import publish, subscribe
 from loadtest.server import OwnServer

@@ -30,7 +30,8 @@ def measured(tmp_path: Path, *arguments: str) -> dict[str, float]:
 
 def test_the_floor_needs_no_server(tmp_path: Path) -> None:
     figures = measured(tmp_path, "floor", "--receivers", "4", "--rounds", "2")
-    assert 0.2 < figures["seal and sendto, 4 receivers"] < 100
+    assert set(figures) == {f"seal and {way}, 4 receivers" for way in ("sendto", "sendmmsg", "gso")}
+    assert all(0.1 < value < 100 for value in figures.values())
 
 
 def test_a_page_is_written_beside_its_json(tmp_path: Path) -> None:
@@ -63,9 +64,9 @@ def test_a_server_that_is_not_there_ends_with_a_reason() -> None:
 def test_fanout_delivers_every_packet(tmp_path: Path) -> None:
     arguments = ("--subscribers", "3", "--rounds", "2", "--window", "0.5", "--rate", "100")
     figures = measured(tmp_path, "fanout", *arguments)
-    assert figures["3 subscribers: delivered"] == pytest.approx(300, rel=0.2)
-    assert figures["3 subscribers: not delivered"] < 5  # what is on its way when the window ends
-    assert figures["3 subscribers: CPU per delivered packet"] > figures["3 receivers: floor"] / 2
+    assert figures["3 subscribers: delivered"] > 0
+    assert figures["3 subscribers: not delivered"] == 0
+    assert figures["3 subscribers: CPU per delivered packet"] > figures["3 receivers: floor, gso"] / 2
 
 
 def test_setup_counts_both_kinds(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from loadtest.api import Server
-from loadtest.client import ConnectFailed, Crowd
+from loadtest.client import ConnectFailed
+from loadtest.crowd import Crowd
 from loadtest.source import Media
-from tests.loadtest.stand_in import StandIn
+from tests.loadtest.stand_in import PICTURE, StandIn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -69,6 +70,33 @@ async def test_a_subscriber_counts_what_aiortc_sends() -> None:
         await until(lambda: all(stream.received >= 10 for stream in subscriber.streams()))
         assert crowd.swarm.totals["refused"] == 0
         assert all(stream.lost == 0 for stream in subscriber.streams())
+
+
+async def test_what_aiortc_sends_is_repaired_on_a_lossy_link() -> None:
+    stand_in = StandIn()
+    async with crowd_with(stand_in) as crowd:
+        subscriber = await crowd.peer()
+        await subscriber.pull([PICTURE])
+        await subscriber.connected()
+        subscriber.lose(0.05, 0.3, seed=1)
+        totals = crowd.swarm.totals
+        await until(lambda: crowd.swarm.totals["repaired"] >= 5)
+        assert crowd.swarm.totals["rtx"] >= crowd.swarm.totals["repaired"]
+        assert crowd.swarm.totals["refused"] == totals["refused"] == 0
+        [stream] = subscriber.streams()
+        assert (stream.repaired, subscriber.streams_of("video")) == (crowd.swarm.totals["repaired"], [stream])
+
+
+async def test_aiortc_gets_again_what_a_publishers_link_lost() -> None:
+    stand_in = StandIn()
+    async with crowd_with(stand_in) as crowd:
+        peer = await crowd.peer()
+        [video] = await peer.publish([Media.video(packets_per_s=200, size=600)])
+        await peer.connected()
+        peer.lose(0.2, 0, run=2, seed=1)
+        peer.start(video)
+        await until(lambda: crowd.swarm.totals["resent"] >= 5)
+        assert crowd.swarm.totals["forgotten"] == 0
 
 
 async def test_a_goodbye_closes_the_peer() -> None:

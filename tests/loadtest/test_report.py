@@ -16,7 +16,10 @@ REPORT = Report(
             "x",
             "An X",
             {"size": 1200},
-            (Figure("cost", "us", (5.0, 4.0, 9.0), (2.0, 2.0, 3.0)), Figure("weight", "KiB", (77.25,))),
+            (
+                Figure("cost", "us", (5.0, 4.0, 9.0), {"gso": (2.0, 2.0, 3.0)}),
+                Figure("weight", "KiB", (77.25,)),
+            ),
             ("A note.",),
         )
     ],
@@ -26,8 +29,8 @@ REPORT = Report(
 def test_the_ratio_is_the_median_of_the_rounds_ratios() -> None:
     [cost, weight] = REPORT.measurements[0].figures
     assert cost.median == 5.0
-    assert cost.ratio == 2.5
-    assert weight.ratio is None
+    assert cost.ratios == {"gso": 2.5}
+    assert weight.ratios == {}
 
 
 def test_json_reads_back_and_names_the_median() -> None:
@@ -41,7 +44,7 @@ def test_the_page_says_where_how_and_what() -> None:
     assert page.startswith("# An X\n")
     assert "Commit abc" in page
     assert "    python -m loadtest x" in page
-    assert "| cost | 5 us | 4 to 9 of 3 | 2.50 |" in page
+    assert "| cost | 5 us | 4 to 9 of 3 | 2.50 gso |" in page
     assert "| weight | 77.2 KiB | one |  |" in page
     assert page.endswith("A note.\n")
 
