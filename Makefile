@@ -1,6 +1,7 @@
-# Short names for what one does often. `make lock` after a change of the dependencies in pyproject.toml.
+# Short names for what one does often. `make lock` after a change of the dependencies in pyproject.toml;
+# `make fuzz SECONDS=600` for a long hunt.
 
-.PHONY: setup server test check format sanitize lock package clean
+.PHONY: setup server test check format sanitize fuzz lock package clean
 
 setup:
 	script/setup --test
@@ -23,6 +24,10 @@ format:
 
 sanitize:
 	script/sanitize
+
+SECONDS ?= 60
+fuzz:
+	script/fuzz $(SECONDS)
 
 LOCK = .venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --build-deps-for=editable \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host

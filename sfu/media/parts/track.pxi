@@ -369,7 +369,7 @@ cdef void source_keyframe(Engine e, Source *s, Track *t, const Packet *p) noexce
 cdef void source_want(Engine e, uint32_t index) noexcept nogil:
     """A subscription can't go on without a keyframe of this source. Told once until the events are taken."""
     cdef Source *s = &e.sources[index]
-    if s.wanted_told or s.track == NONE:
+    if s.wanted_told or s.track == NONE or s.layer >= LAYERS:   # the RIDs are others now: its next one decides
         return
     if event_push(e, EVENT_WANTED, handle_of(s.track, e.tracks[s.track].generation), s.layer) == 0:
         s.wanted_told = True

@@ -100,9 +100,17 @@ class Client:
             if not 128 <= data[0] <= 191:
                 self.raw.append(data)
             elif is_rtcp(data):
-                self.rtcp.append(parse_rtcp(self._in.unprotect_rtcp(data)))
+                self.rtcp.append(parse_rtcp(self.open_rtcp(data)))
             else:
-                self.rtp.append(parse_rtp(self._in.unprotect(data)))
+                self.rtp.append(parse_rtp(self.open(data)))
+
+    def open(self, data: bytes) -> bytes:
+        """Authenticate and decrypt an RTP packet."""
+        return self._in.unprotect(data)
+
+    def open_rtcp(self, data: bytes) -> bytes:
+        """Authenticate and decrypt a compound."""
+        return self._in.unprotect_rtcp(data)
 
     def take(self) -> list[RtpPacket]:
         """RTP that came since the last call."""

@@ -257,6 +257,24 @@ def test_w28_rids_that_were_not_named_bind_nothing(node: Node) -> None:
     assert node.drops() == {"no_track": 20}
 
 
+def test_a_keyframe_of_a_layer_that_was_described_anew_can_be_asked_for_before_its_next_packet(
+    node: Node,
+) -> None:
+    """The source is of no layer then; the request once led out of the track's table and ended the process."""
+    publisher, subscriber = node.client(), node.client()
+    track = node.media.add_track(publisher.peer, replace(VIDEO, rids=(Rid("h"), Rid("l"))))
+    node.subscribe(subscriber, track)
+    publisher.send(video(1, rid="h", key=True))
+    node.read()
+    assert len(subscriber.take()) == 1
+    node.media.update_track(track, replace(VIDEO, rids=(Rid("l"), Rid("h"))))
+    subscriber.send([PictureLoss(1, VIDEO_EGRESS.ssrc)])
+    node.read()
+    publisher.send(video(2, rid="h"))
+    node.read()
+    assert [layer.rid for layer in node.media.track_stats(track).layers] == ["h"]
+
+
 def test_w15_compounds_of_any_bytes_are_survived_after_authentication(node: Node) -> None:
     """A peer with keys may still send nonsense: BYE, SDES and XR of any length."""
     publisher, subscriber = node.client(), node.client()
