@@ -110,6 +110,32 @@ MEDIA_MISSING = Setting(
     maximum=1_000_000,
     help="Lost packets that publishers are asked for at a time",
 )
+MEDIA_WAITING = Setting(
+    "media.waiting",
+    int,
+    8_192,
+    minimum=64,
+    maximum=1_000_000,
+    help="Packets that wait to be forwarded; beyond, the video that has waited longest is given up",
+)
+MEDIA_SLICE = Setting(
+    "media.slice",
+    float,
+    0.002,
+    unit="s",
+    minimum=0.0001,
+    maximum=1.0,
+    help="How long media is forwarded at a time before anything else has its turn",
+)
+MEDIA_OVERLOAD = Setting(
+    "media.overload",
+    float,
+    0.25,
+    unit="s",
+    minimum=0.01,
+    maximum=10.0,
+    help="Video that waits for so long to be forwarded is given up, to keep up with the rest",
+)
 DATA = Setting("node.data", str, "orchard-data", alias="data", help="Data directory; made with mode 0700")
 WORKERS = Setting(
     "node.workers",
@@ -294,6 +320,9 @@ def _media_limits(config: Config) -> MediaLimits:
         cache_video_s=config[MEDIA_CACHE_VIDEO],
         start_s=config[MEDIA_CACHED_START],
         missing=config[MEDIA_MISSING],
+        waiting=config[MEDIA_WAITING],
+        slice_s=config[MEDIA_SLICE],
+        overload_s=config[MEDIA_OVERLOAD],
     )
 
 

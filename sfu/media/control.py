@@ -95,6 +95,12 @@ class Limits:
     """A new subscriber starts from the cache at a keyframe as young as this; 0: it always asks for one."""
     missing: int = 65_536
     """Numbers that publishers are asked for at a time; what is missing beyond is not asked for."""
+    waiting: int = 8_192
+    """Packets that wait to be forwarded; beyond, the video that has waited longest is given up."""
+    slice_s: float = 0.002
+    """How long one call forwards before the loop has its turn."""
+    overload_s: float = 0.25
+    """Video that has waited for so long is given up; its subscribers go on at the next keyframe."""
 
 
 _SECOND_S = 1.0
@@ -213,6 +219,9 @@ class MediaControl:
             cache_video_us=_us(limits.cache_video_s),
             start_us=_us(limits.start_s),
             missing_max=limits.missing,
+            waiting_max=limits.waiting,
+            slice_us=_us(limits.slice_s),
+            overload_us=_us(limits.overload_s),
         )
         self._now = 0.0
         self._tick_at: float | None = None
@@ -247,6 +256,8 @@ class MediaControl:
 
     def timer_at(self) -> float:
         """The moment at which `handle_timer` has work: once a second at least, for the counters."""
+        if self._engine.behind():
+            return self._now  # at once, but after what else the loop has to do
         moments = [self._second_at] if self._tick_at is None else [self._tick_at, self._second_at]
         moments += [at for key in self._wanted if (at := self._requests[key].timer_at()) is not None]
         if repair_us := self._engine.repair_at():
@@ -259,6 +270,7 @@ class MediaControl:
         if self._tick_at is None or now >= self._tick_at:
             next_us = self._engine.tick(_us(now))
             self._tick_at = next_us / 1e6 if next_us else None
+        self._engine.forward(_us(now))
         self._engine.repair(_us(now))
         for track, layer in list(self._wanted):
             self._obey(track, layer, self._requests[track, layer].handle_timer(now))

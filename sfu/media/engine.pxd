@@ -82,6 +82,7 @@ cdef extern from "cache.h" nogil:
         uint8_t *data
     struct cache_pool_t "cache_pool":
         uint8_t *memory
+        uint32_t *epoch
         uint32_t blocks
         uint32_t taken
     struct cache_t "cache":
@@ -96,6 +97,7 @@ cdef extern from "cache.h" nogil:
     cached_t *cache_put(
         cache_t *c, cache_pool_t *p, uint32_t blocks_max, int64_t before_us, uint32_t eseq, uint32_t size
     )
+    uint32_t cache_block_of(const cache_pool_t *p, const cached_t *c)
     cached_t *cache_find(const cache_t *c, const cache_pool_t *p, uint32_t eseq)
     void cache_fit(cache_t *c, const cache_pool_t *p, double seconds, double hold_s)
 
@@ -215,6 +217,8 @@ cdef enum:
     RESENDS = 128                # numbers of a subscription whose resends are remembered
     RESENDS_PER_NUMBER = 8
     RESENDS_PER_REPORT = 512     # one compound's NACKs; what it asks for beyond is not heard
+    RESENDS_PER_BATCH = 2048     # the same for one batch of datagrams
+    CLOCK_PACKETS = 32           # forwarded between two looks at the clock
     RESEND_MIN_US = 10_000       # between two resends of a number, at least
     RESEND_BURST = 32768         # bytes beyond the share of what is sent
     INDEX_AUDIO = 128            # packets that a cache can find in its first second
@@ -251,6 +255,7 @@ cdef enum Drop:
     DROP_LATE                    # older than the numbering of the subscription
     DROP_TWICE                   # media that came already: the original, or another RTX of it
     DROP_BAD_RTX                 # RTX without OSN, of an unknown payload type, or ahead of its media
+    DROP_OVERLOAD                # waited too long to be forwarded, or too many waited
     DROP_NO_ROOM                 # the rewritten packet does not fit a slot
     DROP_SEAL                    # the cipher refused, or the index is spent
     DROP_EVENT                   # the event list is full
@@ -402,7 +407,10 @@ cdef struct Track:
     int64_t last_us              # 0: nothing yet
     uint64_t plis
     uint8_t fir_seq
-    uint32_t batch_first, batch_last   # its packets of this batch, in order of arrival
+    uint32_t waiting_first, waiting_last   # packets to be forwarded, in order of arrival
+    uint32_t run_last            # last of those that are being forwarded now, NONE: none is
+    uint32_t cursor              # route that gets them next
+    uint32_t queue_next, queue_previous   # tracks on which something waits
 
 
 # One of the two ways of a subscription: the one in force and the one to come at a keyframe.
@@ -483,7 +491,7 @@ cdef struct Egress:
     bint pli_deferred
 
 
-# One received RTP packet of the batch under way; its bytes lie in the receive slot.
+# One received RTP packet on its way; its bytes lie in the cache, or in the receive slot.
 cdef struct Packet:
     rtp_packet rtp
     uint32_t source
@@ -495,6 +503,11 @@ cdef struct Packet:
     bint red
     bint repaired                # came as RTX
     vp8_numbers vp8
+    int64_t waits_since_us       # when it was read from the socket
+    bint kept                    # its bytes lie in the cache, in this block ...
+    uint32_t block
+    uint32_t epoch               # ... as long as that has this epoch
+    bint gone                    # they do no more
     uint32_t next                # of the same track
 
 
@@ -513,7 +526,8 @@ cdef class Engine:
     cdef Track *tracks
     cdef Egress *egress
     cdef Source *sources
-    cdef Packet *packets         # one per receive slot
+    cdef Packet *packets         # those that wait to be forwarded
+    cdef Packet arriving         # the one being read
     cdef uint32_t paths_max, peers_max, tracks_max, egress_max, sources_max
     cdef uint32_t path_top, peer_top, track_top, egress_top, source_top   # entries ever used
     cdef uint32_t path_free, peer_free, track_free, egress_free, source_free
@@ -526,8 +540,13 @@ cdef class Engine:
     cdef srtp_forget forget_stream
     cdef evp_calls_t evp         # addresses in OpenSSL
     cdef bint has_ciphers        # else libsrtp seals everything
-    cdef uint32_t *touched       # tracks with packets in this batch
-    cdef uint32_t touched_count
+    cdef uint32_t packets_max, packet_top, packet_free, packet_live
+    cdef uint32_t queue_first[2], queue_last[2]   # tracks on which audio, video waits
+    cdef uint32_t *unkept        # tracks with packets of this batch that are not in the cache
+    cdef uint32_t unkept_count
+    cdef int64_t slice_ns        # how long one call may forward
+    cdef int64_t overload_us     # video that waited longer is given up
+    cdef uint32_t batch_answers_left   # resends that this batch may still ask for
     cdef uint32_t *sr_due        # egress whose first sender report is due
     cdef uint32_t sr_due_count
     cdef uint32_t plis_deferred
@@ -550,7 +569,7 @@ cdef class Engine:
     cdef hold_meter holds        # of each call that may forward or report
     cdef stage_meter stages      # of one batch in 64
     cdef uint64_t nacks_out, asked, repaired, unrepaired, missing_full, cache_full
-    cdef uint64_t resent, resent_bytes, nacks_refused, nacks_missed, starts_cached
+    cdef uint64_t resent, resent_bytes, nacks_refused, nacks_missed, starts_cached, shed
 
     cdef uint32_t peer_of(self, uint64_t handle) except? NONE
     cdef uint32_t track_of(self, uint64_t handle) except? NONE

@@ -39,6 +39,9 @@ class Engine:
         cache_video_us: int = 2_000_000,
         start_us: int = 1_000_000,
         missing_max: int = 65_536,
+        waiting_max: int = 8_192,
+        slice_us: int = 2_000,
+        overload_us: int = 250_000,
     ) -> None:
         """`functions`: addresses of srtp_protect, srtp_unprotect, srtp_protect_rtcp, srtp_unprotect_rtcp,
         srtp_remove_stream. `ciphers`: those of OpenSSL in the order of c/evp.h, or none: then libsrtp
@@ -47,6 +50,9 @@ class Engine:
         The cache takes `cache_size` bytes in all, `cache_audio_size` or `cache_video_size` of them for one
         source, and keeps a packet for `cache_audio_us` or `cache_video_us`. `start_us`: a keyframe as
         young as this starts a new subscriber; 0 is never. `missing_max`: numbers asked for at a time.
+
+        `waiting_max` packets may wait to be forwarded; one call forwards for `slice_us` and leaves the rest
+        to the next; video that waited for `overload_us` is given up.
         """
 
     def on_readable(self, now_us: int) -> list[tuple[bytes, bytes, int, int]]:
@@ -54,6 +60,12 @@ class Engine:
 
     def tick(self, now_us: int) -> int:
         """Send the reports that are due. Returns the µs moment of the next one, or 0."""
+
+    def forward(self, now_us: int) -> None:
+        """Go on forwarding what still waits."""
+
+    def behind(self) -> bool:
+        """Whether something still waits to be forwarded: call `on_readable` or `forward` soon."""
 
     def repair(self, now_us: int) -> None:
         """Ask publishers for the missing packets whose time has come."""
@@ -205,7 +217,7 @@ class ProbeNumbers:
     def restart(self, number: int, out: int, source: int) -> None:
         """Go on with `source`, whose `number` is to leave as `out`."""
 
-    def forward(self, number: int) -> int | None:
+    def number_of(self, number: int) -> int | None:
         """The number under which an input of the present source leaves."""
 
     def skip(self, number: int) -> bool:

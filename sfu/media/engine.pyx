@@ -45,6 +45,7 @@ include "parts/seal.pxi"
 include "parts/repair.pxi"
 include "parts/rtcp_in.pxi"
 include "parts/egress.pxi"
+include "parts/fanout.pxi"
 include "parts/answer.pxi"
 include "parts/rtcp_out.pxi"
 include "parts/stats.pxi"
@@ -93,6 +94,9 @@ cdef class Engine:
         int64_t cache_video_us=2_000_000,
         int64_t start_us=1_000_000,
         uint32_t missing_max=65_536,
+        uint32_t waiting_max=8_192,
+        int64_t slice_us=2_000,
+        int64_t overload_us=250_000,
     ):
         cdef uint64_t seed_word
         cdef uint32_t i
@@ -116,20 +120,24 @@ cdef class Engine:
         ]
         self.start_us, self.missings_max = start_us, missing_max
         self.missing_free = self.repairs = NONE
+        self.packets_max, self.slice_ns, self.overload_us = waiting_max, slice_us * 1000, overload_us
+        self.packet_free = NONE
+        self.queue_first = [NONE, NONE]
+        self.queue_last = [NONE, NONE]
         self.peer_free = self.path_free = self.track_free = self.egress_free = self.source_free = NONE
         self.paths = <Path *> calloc(paths_max, sizeof(Path))
         self.peers = <Peer *> calloc(peers_max, sizeof(Peer))
         self.tracks = <Track *> calloc(tracks_max, sizeof(Track))
         self.egress = <Egress *> calloc(egress_max, sizeof(Egress))
         self.sources = <Source *> calloc(sources_max, sizeof(Source))
-        self.packets = <Packet *> calloc(self.io.receive_slots, sizeof(Packet))
-        self.touched = <uint32_t *> calloc(self.io.receive_slots, sizeof(uint32_t))
+        self.packets = <Packet *> calloc(waiting_max, sizeof(Packet))
+        self.unkept = <uint32_t *> calloc(self.io.receive_slots, sizeof(uint32_t))
         self.sr_due = <uint32_t *> calloc(egress_max, sizeof(uint32_t))
         self.events = <EventRecord *> calloc(EVENTS_MAX, sizeof(EventRecord))
         self.missings = <Missing *> calloc(missing_max, sizeof(Missing))
         if (
             not self.paths or not self.peers or not self.tracks or not self.egress or not self.sources
-            or not self.packets or not self.touched or not self.sr_due or not self.events or not self.missings
+            or not self.packets or not self.unkept or not self.sr_due or not self.events or not self.missings
             or cache_pool_init(&self.pool, cache_size) < 0
             or hash_init(&self.by_path, seed_word, 1024) < 0
             or hash_init(&self.by_ssrc, seed_word, 1024) < 0
@@ -166,7 +174,7 @@ cdef class Engine:
         free(self.egress)
         free(self.sources)
         free(self.packets)
-        free(self.touched)
+        free(self.unkept)
         free(self.sr_due)
         free(self.events)
         free(self.missings)
@@ -217,7 +225,7 @@ cdef class Engine:
             count = batch_receive(self.io, now_us, &more)
             if self.io.timed:
                 stage_mark(&self.stages, STAGE_RECEIVE, batch_clock_ns())
-            self.touched_count = 0
+            self.batch_answers_left = RESENDS_PER_BATCH
             for i in range(count):
                 kind = datagram_in(self, i, now_us, &path)
                 if kind <= 0:
@@ -238,14 +246,16 @@ cdef class Engine:
             if self.io.timed:
                 stage_mark(&self.stages, STAGE_UNPROTECT, batch_clock_ns())
             with nogil:
-                for i in range(self.touched_count):
-                    track_fan_out(self, self.touched[i], now_us)
+                fan_out_unkept(self, now_us)
+                fan_out(self, now_us, began_ns + self.slice_ns)
                 repair_run(self, now_us)
                 flush_sender_reports(self, now_us)
                 batch_flush(self.io)
             if self.io.timed:
                 stage_mark(&self.stages, STAGE_FORWARD, batch_clock_ns())
             stage_end(&self.stages, count, self.forwarded - forwarded, self.io.timed_ns)
+            if batch_clock_ns() - began_ns >= self.slice_ns:
+                break   # the loop's turn; what waits in the socket calls again
         self.io.timed = False
         hold_add(&self.holds, batch_clock_ns() - began_ns)
         return out
@@ -270,6 +280,19 @@ cdef class Engine:
             batch_flush(self.io)
         hold_add(&self.holds, batch_clock_ns() - began_ns)
         return next_us
+
+    def forward(self, int64_t now_us):
+        cdef int64_t began_ns = batch_clock_ns()
+        if self.packet_live == 0:
+            return
+        with nogil:
+            fan_out(self, now_us, began_ns + self.slice_ns)
+            flush_sender_reports(self, now_us)
+            batch_flush(self.io)
+        hold_add(&self.holds, batch_clock_ns() - began_ns)
+
+    def behind(self):
+        return self.packet_live != 0
 
     def repair(self, int64_t now_us):
         with nogil:
@@ -469,7 +492,7 @@ cdef class Engine:
             raise
         t.peer = owner
         t.video = video
-        t.routes = t.batch_first = t.batch_last = NONE
+        t.routes = t.waiting_first = t.waiting_last = t.run_last = t.cursor = NONE
         for layer in range(LAYERS):
             t.layer[layer] = t.rtx[layer] = NONE
         t.next = self.peers[owner].tracks
@@ -723,5 +746,6 @@ cdef class Engine:
             "sources": self.source_live,
             "slots": self.io.queued + self.io.taken,
             "missing": self.missing_live,
+            "waiting": self.packet_live,
             "cache_bytes": <uint64_t> self.pool.taken * CACHE_BLOCK,
         }

@@ -42,6 +42,7 @@ struct cached {
 struct cache_pool {
     uint8_t *memory;    /* `blocks` of CACHE_BLOCK; the kernel gives a page when it is touched */
     uint32_t *next;     /* of each block, in its cache's or the free list */
+    uint32_t *epoch;    /* of each block: how often its packets have gone */
     uint32_t blocks;
     uint32_t top;       /* blocks ever taken; those beyond are not touched */
     uint32_t free;      /* list of those given back */
@@ -68,10 +69,12 @@ static inline int cache_pool_init(struct cache_pool *p, uint64_t bytes) {
     void *memory = mmap(NULL, (size_t)p->blocks * CACHE_BLOCK, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     p->next = malloc(p->blocks * sizeof *p->next);
-    if (memory == MAP_FAILED || !p->next) {
+    p->epoch = calloc(p->blocks, sizeof *p->epoch);
+    if (memory == MAP_FAILED || !p->next || !p->epoch) {
         if (memory != MAP_FAILED) munmap(memory, (size_t)p->blocks * CACHE_BLOCK);
         free(p->next);
-        p->next = NULL;
+        free(p->epoch);
+        p->next = p->epoch = NULL;
         return -1;
     }
     p->memory = memory;
@@ -81,6 +84,7 @@ static inline int cache_pool_init(struct cache_pool *p, uint64_t bytes) {
 static inline void cache_pool_free(struct cache_pool *p) {
     if (p->memory) munmap(p->memory, (size_t)p->blocks * CACHE_BLOCK);
     free(p->next);
+    free(p->epoch);
     memset(p, 0, sizeof *p);
 }
 
@@ -115,6 +119,10 @@ static inline struct cached *cache_at(const struct cache_pool *p, uint32_t place
     return (struct cached *)(void *)(p->memory + (size_t)(place - 1) * 8);
 }
 
+static inline uint32_t cache_block_of(const struct cache_pool *p, const struct cached *c) {
+    return (uint32_t)((size_t)((const uint8_t *)c - p->memory) / CACHE_BLOCK);
+}
+
 static inline uint32_t cache_step(const struct cached *c) {
     return (uint32_t)((sizeof *c + c->size + 7) & ~(size_t)7);
 }
@@ -136,6 +144,7 @@ static inline uint32_t cache_unlink(struct cache *c, struct cache_pool *p) {
         if (c->index[one->eseq & c->mask] == place + at / 8) c->index[one->eseq & c->mask] = 0;
         at += cache_step(one);
     }
+    p->epoch[block]++;
     c->first = block == c->last ? CACHE_NONE : p->next[block];
     if (c->first == CACHE_NONE) c->last = CACHE_NONE;
     c->blocks--;

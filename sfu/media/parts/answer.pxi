@@ -79,6 +79,7 @@ cdef void egress_answer(Engine e, uint32_t index, uint16_t seq, int64_t now_us) 
     as_rtx = g.rtx_ssrc != 0 and r.rtx[r.types[p.rtp.pt]] < 128
     if (
         e.answers_left == 0
+        or e.batch_answers_left == 0
         or not resend_allowed(g, number, kept.size, now_us)
         or (not as_rtx and eseq_diff(number, g.plain_from) < 0)
     ):
@@ -89,6 +90,7 @@ cdef void egress_answer(Engine e, uint32_t index, uint16_t seq, int64_t now_us) 
     if sealed < 0:
         return
     e.answers_left -= 1
+    e.batch_answers_left -= 1
     e.resent += 1
     e.resent_bytes += <uint64_t> sealed
     resend_note(g, number, <uint32_t> sealed, now_us)

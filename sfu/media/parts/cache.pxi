@@ -22,9 +22,13 @@ cdef void source_keep(Engine e, Source *s, bint video, Packet *p) noexcept nogil
     if s.cache.blocks == 0:
         s.cache.index_min = INDEX_VIDEO if video else INDEX_AUDIO
     kept = cache_put(&s.cache, &e.pool, e.blocks_max[video], before_us, p.eseq, p.rtp.size)
+    p.kept = kept != NULL
+    p.gone = False
     if kept == NULL:
         e.cache_full += 1
         return
+    p.block = cache_block_of(&e.pool, kept)
+    p.epoch = e.pool.epoch[p.block]
     kept.arrival_us = p.arrival_us
     kept.keyframe = p.keyframe
     kept.repaired = p.repaired

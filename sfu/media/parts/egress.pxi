@@ -22,6 +22,8 @@ cdef void route_unlink(Engine e, uint32_t route) noexcept nogil:
     cdef Egress *g = &e.egress[route >> 1]
     if r.track == NONE:
         return
+    if e.tracks[r.track].cursor == route:
+        e.tracks[r.track].cursor = r.next
     if r.previous == NONE:
         e.tracks[r.track].routes = r.next
     else:
@@ -69,7 +71,7 @@ cdef bint egress_may_switch(
     if not g.video or p.keyframe:
         return True
     if g.waiting_us == 0:
-        g.waiting_us = now_us   # track_fan_out asks, unless the keyframe is in the same batch
+        g.waiting_us = now_us   # route_serve asks, unless the keyframe is in the same batch
     if now_us - g.waiting_us < e.keyframe_wait_us:
         return False
     if e.sources[p.source].keyframes != 0:
@@ -257,27 +259,6 @@ cdef int egress_seal(
 
 cdef inline bint egress_can_send(Engine e, const Egress *g) noexcept nogil:
     return not g.held and e.peers[g.peer].srtp_out != NULL and e.peers[g.peer].selected != NONE
-
-
-cdef void track_fan_out(Engine e, uint32_t track, int64_t now_us) noexcept nogil:
-    """Send what came for a track to each subscription in turn: a run per destination."""
-    cdef Track *t = &e.tracks[track]
-    cdef uint32_t route = t.routes
-    cdef uint32_t following, i
-    cdef Egress *g
-    while route != NONE:
-        following = route_at(e, route).next   # a switch may unlink this route
-        g = &e.egress[route >> 1]
-        if egress_can_send(e, g):
-            i = t.batch_first
-            while i != NONE and route_at(e, route).track == track:
-                egress_packet(e, route >> 1, route & 1, &e.packets[i], now_us)
-                i = e.packets[i].next
-            if g.waiting_us == now_us and t.layer[g.layer] != NONE:
-                source_want(e, t.layer[g.layer])
-        route = following
-    t.batch_first = NONE
-    t.batch_last = NONE
 
 
 cdef void egress_ask(Engine e, uint32_t index, int64_t now_us) noexcept nogil:

@@ -67,7 +67,7 @@ cdef class ProbeNumbers:
     def restart(self, uint32_t number, uint32_t out, uint32_t source):
         seqmap_restart(&self.state, number, out).source = source
 
-    def forward(self, uint32_t number):
+    def number_of(self, uint32_t number):
         cdef const piece_t *piece = seqmap_of_input(&self.state, number)
         if piece == NULL:
             return None

@@ -7,6 +7,9 @@ def probe_tables(Engine e not None):
     cdef uint32_t i, k, n, layer
     cdef uint32_t deferred = 0
     cdef uint32_t expected = 0
+    cdef uint32_t waiting = 0
+    cdef uint32_t missing = 0
+    cdef uint32_t blocks = 0
     cdef uint32_t used[5]
     cdef Peer *p
     cdef Track *t
@@ -71,8 +74,18 @@ def probe_tables(Engine e not None):
         if not t.used:
             continue
         used[2] += 1
-        if t.batch_first != NONE or t.batch_last != NONE:
-            out.append(f"track {i} holds packets of a batch that is over")
+        n = 0
+        k = t.waiting_first
+        while k != NONE and n <= e.packets_max:
+            n += 1
+            if e.packets[k].next == NONE and k != t.waiting_last:
+                out.append(f"the packets that wait for track {i} have another end")
+            k = e.packets[k].next
+        waiting += n
+        if (t.run_last == NONE and t.cursor != NONE) or (n == 0 and t.run_last != NONE):
+            out.append(f"track {i} is being served without a run")
+        if t.cursor != NONE and route_at(e, t.cursor).track != i:
+            out.append(f"the cursor of track {i} is another's route")
         for layer in range(LAYERS):
             for k in (t.layer[layer], t.rtx[layer]):
                 if k != NONE and (not e.sources[k].used or e.sources[k].track != i or e.sources[k].layer != layer):
@@ -102,7 +115,23 @@ def probe_tables(Engine e not None):
         if g.map.count > SEQMAP_PIECES:
             out.append(f"egress {i} has {g.map.count} pieces")
     for i in range(e.source_top):
-        used[4] += e.sources[i].used
+        s = &e.sources[i]
+        if not s.used:
+            continue
+        used[4] += 1
+        blocks += s.cache.blocks
+        missing += s.missing_count
+        n = 0
+        k = s.missing if s.missing_count else NONE
+        while k != NONE and n <= MISSING_PER_SOURCE:
+            if e.missings[k].next != NONE and eseq_diff(e.missings[e.missings[k].next].eseq, e.missings[k].eseq) <= 0:
+                out.append(f"the missing numbers of source {i} do not ascend")
+            n += 1
+            k = e.missings[k].next
+        if n != s.missing_count:
+            out.append(f"source {i} misses {n} numbers, says {s.missing_count}")
+    if (waiting, missing, blocks) != (e.packet_live, e.missing_live, e.pool.taken):
+        out.append(f"{waiting} packets wait, {missing} are missing, {blocks} blocks are taken, not as counted")
     if (used[0], used[1], used[2], used[3], used[4]) != (
         e.path_live, e.peer_live, e.track_live, e.egress_live, e.source_live
     ):

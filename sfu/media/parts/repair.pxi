@@ -278,7 +278,7 @@ cdef int64_t repair_at_us(Engine e) noexcept nogil:
 
 cdef int rtx_in(Engine e, uint32_t index, uint32_t slot_index, int64_t now_us) noexcept nogil:
     """Take what an RTX packet repeats for what it is, if it is missing. 0, or a negative reason."""
-    cdef Packet *p = &e.packets[slot_index]
+    cdef Packet *p = &e.arriving
     cdef Source *rtx = &e.sources[index]
     cdef Track *t = &e.tracks[rtx.track]
     cdef uint32_t media = t.layer[rtx.layer]
@@ -301,4 +301,4 @@ cdef int rtx_in(Engine e, uint32_t index, uint32_t slot_index, int64_t now_us) n
     s.repaired += 1
     e.repaired += 1
     p.repaired = True
-    return media_in(e, media, slot_index)
+    return media_in(e, media, now_us)

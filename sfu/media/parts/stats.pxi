@@ -17,6 +17,7 @@ DROP_NAMES = (
     "late",
     "twice",
     "bad_rtx",
+    "overload",
     "no_room",
     "seal",
     "event",
@@ -68,6 +69,7 @@ cdef dict engine_counters(Engine e):
         "nacks_refused": e.nacks_refused,
         "nacks_missed": e.nacks_missed,
         "starts_cached": e.starts_cached,
+        "shed": e.shed,
     }
     for i in range(<int> len(STAGE_NAMES)):
         out["stage_ns_" + STAGE_NAMES[i]] = e.stages.ns[i]

@@ -1,5 +1,5 @@
-# Owns sources and what is known of each track's arrival. Calls tables, cache, repair and srtp (through the
-# peer's functions); egress reads what is left in `packets`.
+# Owns sources and what is known of each track's arrival. Calls tables, cache, repair, srtp (through the
+# peer's functions) and fanout (track_wait).
 
 
 cdef inline uint64_t ssrc_key(uint32_t peer, uint32_t ssrc) noexcept nogil:
@@ -246,7 +246,7 @@ cdef int rtp_in(Engine e, uint32_t path, uint32_t slot_index, int64_t now_us) no
     """Authenticate, bind and count one packet; what is to be forwarded is put on its track's list."""
     cdef uint32_t peer = e.paths[path].peer
     cdef batch_slot_t *slot = &e.io.slots[slot_index]
-    cdef Packet *p = &e.packets[slot_index]
+    cdef Packet *p = &e.arriving
     cdef Peer *owner = &e.peers[peer]
     cdef int size = <int> slot.size
     cdef uint32_t index
@@ -306,7 +306,7 @@ cdef int rtp_in(Engine e, uint32_t path, uint32_t slot_index, int64_t now_us) no
         return drop(e, DROP_TWICE)
     if owner.ext_level != 0 and not t.video:
         source_level(s, &p.rtp, owner.ext_level)
-    return media_in(e, index, slot_index)
+    return media_in(e, index, now_us)
 
 
 cdef void source_level(Source *s, const rtp_packet *r, uint8_t ext) noexcept nogil:
@@ -318,9 +318,9 @@ cdef void source_level(Source *s, const rtp_packet *r, uint8_t ext) noexcept nog
     s.level_16 += 127 - (r.data[level.at] & 0x7f) - (s.level_16 + 8) // 16
 
 
-cdef int media_in(Engine e, uint32_t index, uint32_t slot_index) noexcept nogil:
-    """Media that is new here, come as itself or as RTX: keep it, and put it on its track's list."""
-    cdef Packet *p = &e.packets[slot_index]
+cdef int media_in(Engine e, uint32_t index, int64_t now_us) noexcept nogil:
+    """Media that is new here, come as itself or as RTX: keep it, and let it wait for its forwarding."""
+    cdef Packet *p = &e.arriving
     cdef Source *s = &e.sources[index]
     cdef Track *t = &e.tracks[s.track]
     p.keyframe = t.video and codec_keyframe(
@@ -339,15 +339,12 @@ cdef int media_in(Engine e, uint32_t index, uint32_t slot_index) noexcept nogil:
     p.source_generation = s.generation
     p.layer = s.layer
     p.red = t.codec[p.rtp.pt] == CODEC_RED
-    p.next = NONE
-    if t.batch_first == NONE:
-        t.batch_first = slot_index
-        e.touched[e.touched_count] = s.track
-        e.touched_count += 1
-    else:
-        e.packets[t.batch_last].next = slot_index
-    t.batch_last = slot_index
-    return 0
+    if t.routes == NONE:
+        return 0
+    if not p.kept:
+        e.unkept[e.unkept_count] = s.track
+        e.unkept_count += 1
+    return track_wait(e, s.track, p, now_us)
 
 
 cdef void source_keyframe(Engine e, Source *s, Track *t, const Packet *p) noexcept nogil:
@@ -382,6 +379,7 @@ cdef void track_drop(Engine e, uint32_t index) noexcept nogil:
     cdef uint32_t *link = &p.tracks
     cdef uint32_t i = p.sources
     cdef uint32_t following
+    track_forget_waiting(e, index)
     while t.routes != NONE:
         route_unlink(e, t.routes)
     while i != NONE:

@@ -142,6 +142,8 @@ class Node:
     def __init__(self, limits: Limits | None = None) -> None:
         self.sock = open_udp("127.0.0.1", 0, setting="--media")
         self.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 0)  # the kernel's clock does not stand still
+        if limits is None or limits.slice_s == Limits().slice_s:  # as long as it takes
+            limits = replace(limits or Limits(), slice_s=60)
         self.media = MediaControl(self.sock, limits)
         self.now = 1000.0
         self.datagrams: list[ControlDatagram] = []

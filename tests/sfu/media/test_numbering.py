@@ -43,7 +43,7 @@ class Walk:
         self.seen.add(number)
         self.highest = max(self.highest, number)
         wanted = self.model.send(number)
-        got = self.module.forward(self.wire_in(number))
+        got = self.module.number_of(self.wire_in(number))
         assert got == (None if wanted is None else (self.base_out + wanted) % WORD)
         if wanted is not None:
             self.sent = max(self.sent, wanted + 1)

@@ -132,7 +132,7 @@ def test_a_subscribers_sender_report_keeps_the_publishers_clock(node: Node) -> N
     publisher.send(video(1, key=True), audio(1))
     publisher.send([SenderReport(0x11, NTP, 3000, 1, 1)], [SenderReport(0x22, NTP, 960, 1, 1)])
     node.read()
-    first_video, first_audio = subscriber.take()
+    first_audio, first_video = subscriber.take()  # audio goes first
     stamps = {VIDEO_EGRESS.ssrc: first_video.timestamp, AUDIO_EGRESS.ssrc: first_audio.timestamp}
     rates = {VIDEO_EGRESS.ssrc: 90_000, AUDIO_EGRESS.ssrc: 48_000}
     packets = subscriber.take_rtcp()
