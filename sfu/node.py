@@ -62,6 +62,14 @@ MEDIA_BUFFER = Setting(
     minimum=65536,
     help="Receive and send buffer of the media socket; the kernel may give less (net.core.rmem_max)",
 )
+MEDIA_QUEUE = Setting(
+    "media.queue",
+    int,
+    1024,
+    minimum=192,
+    maximum=65536,
+    help="Datagrams of 2 KiB that wait while the media socket is full; then the oldest video goes",
+)
 MEDIA_CACHE = Setting(
     "media.cache",
     ByteSize,
@@ -314,6 +322,7 @@ class Node:
 
 def _media_limits(config: Config) -> MediaLimits:
     return MediaLimits(
+        send_queue=config[MEDIA_QUEUE],
         cache=config[MEDIA_CACHE],
         cache_audio_s=config[MEDIA_CACHE_AUDIO],
         cache_video=config[MEDIA_CACHE_TRACK],

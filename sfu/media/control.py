@@ -78,6 +78,8 @@ class Limits:
     """SSRCs of ended subscriptions whose last number is remembered, since no number may come twice."""
     control_per_read: int = 128
     """STUN and DTLS datagrams handed up per call of `on_readable`; the rest is dropped and counted."""
+    send_queue: int = 1024
+    """Datagrams that wait while the socket is full; then the oldest video goes."""
     stall_s: float = 30.0
     keyframe_gap_s: float = 0.5
     keyframe_tries: int = 6
@@ -211,6 +213,7 @@ class MediaControl:
             ssrcs_per_peer=limits.ssrcs_per_peer,
             paths_per_peer=limits.paths_per_peer,
             control_per_read=limits.control_per_read,
+            send_queue=limits.send_queue,
             keyframe_wait_us=_us(limits.keyframe_wait_s),
             cache_size=limits.cache,
             cache_audio_size=limits.cache_audio,
@@ -251,8 +254,17 @@ class MediaControl:
         return datagrams
 
     def send(self, path: Path, data: bytes) -> bool:
-        """Send a STUN or DTLS datagram at once; False when the kernel did not take it."""
+        """Send a STUN or DTLS datagram at once; False when the kernel refused it."""
         return self._engine.send(path, data)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the socket is full: call `on_writable` when it no longer is. Ask after any call."""
+        return self._engine.blocked()
+
+    def on_writable(self) -> None:
+        """The socket has room again: send what waited."""
+        self._engine.on_writable()
 
     def timer_at(self) -> float:
         """The moment at which `handle_timer` has work: once a second at least, for the counters."""

@@ -31,6 +31,7 @@ class Engine:
         expected_max: int = 8_192,
         control_per_read: int = 128,
         reads_per_call: int = 8,
+        send_queue: int = 1024,
         keyframe_wait_us: int = 3_000_000,
         cache_size: int = 67_108_864,
         cache_audio_size: int = 262_144,
@@ -74,6 +75,12 @@ class Engine:
         """The µs moment at which `repair` has work, or 0."""
 
     def send(self, path: bytes, data: bytes) -> bool: ...
+    def blocked(self) -> bool:
+        """Whether the socket is full and datagrams wait for `on_writable`."""
+
+    def on_writable(self) -> None:
+        """Send what waited."""
+
     def take_events(self) -> list[tuple[int, int, int]]:
         """(event, handle, value) since the last call; events are the EVENT_ constants of control.py."""
 

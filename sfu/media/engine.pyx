@@ -20,6 +20,7 @@ from sfu.net.batch cimport (
     batch_receive,
     batch_release,
     batch_slot,
+    batch_writable,
 )
 
 
@@ -86,6 +87,7 @@ cdef class Engine:
         uint32_t expected_max=8_192,
         uint32_t control_per_read=128,
         uint32_t reads_per_call=8,
+        uint32_t send_queue=1024,
         int64_t keyframe_wait_us=3_000_000,
         uint64_t cache_size=64 << 20,
         uint64_t cache_audio_size=256 << 10,
@@ -107,7 +109,7 @@ cdef class Engine:
         if not ssrcs_per_peer or paths_per_peer < 2 or not expected_max or not control_per_read:
             raise ValueError("at least 1 SSRC, 2 paths, 1 expected path and 1 control datagram")
         memcpy(&seed_word, <const char *> seed, 8)
-        self.batch = Batch(fd, family)
+        self.batch = Batch(fd, family, send_slots=send_queue)
         self.io = &self.batch.state
         self.peers_max, self.paths_max, self.tracks_max = peers_max, paths_max, tracks_max
         self.egress_max, self.sources_max, self.expected_max = egress_max, sources_max, expected_max
@@ -217,13 +219,13 @@ cdef class Engine:
         for calls in range(self.reads_per_call):
             if not more:
                 break
-            self.io.timed = self.stages.left == 0
-            self.io.timed_ns = 0
+            self.io.out.timed = self.stages.left == 0
+            self.io.out.timed_ns = 0
             forwarded = self.forwarded
-            if self.io.timed:
+            if self.io.out.timed:
                 stage_begin(&self.stages, batch_clock_ns())
             count = batch_receive(self.io, now_us, &more)
-            if self.io.timed:
+            if self.io.out.timed:
                 stage_mark(&self.stages, STAGE_RECEIVE, batch_clock_ns())
             self.batch_answers_left = RESENDS_PER_BATCH
             for i in range(count):
@@ -243,7 +245,7 @@ cdef class Engine:
                     kind,
                     handle_of(self.paths[path].peer, self.peers[self.paths[path].peer].generation) if known else 0,
                 ))
-            if self.io.timed:
+            if self.io.out.timed:
                 stage_mark(&self.stages, STAGE_UNPROTECT, batch_clock_ns())
             with nogil:
                 fan_out_unkept(self, now_us)
@@ -251,12 +253,12 @@ cdef class Engine:
                 repair_run(self, now_us)
                 flush_sender_reports(self, now_us)
                 batch_flush(self.io)
-            if self.io.timed:
+            if self.io.out.timed:
                 stage_mark(&self.stages, STAGE_FORWARD, batch_clock_ns())
-            stage_end(&self.stages, count, self.forwarded - forwarded, self.io.timed_ns)
+            stage_end(&self.stages, count, self.forwarded - forwarded, self.io.out.timed_ns)
             if batch_clock_ns() - began_ns >= self.slice_ns:
                 break   # the loop's turn; what waits in the socket calls again
-        self.io.timed = False
+        self.io.out.timed = False
         hold_add(&self.holds, batch_clock_ns() - began_ns)
         return out
 
@@ -304,6 +306,12 @@ cdef class Engine:
 
     def send(self, bytes path not None, bytes data not None):
         return self.batch.send(path, data)
+
+    def blocked(self):
+        return self.io.out.blocked
+
+    def on_writable(self):
+        batch_writable(self.io)
 
     def take_events(self):
         cdef uint32_t i, track, source
@@ -744,7 +752,7 @@ cdef class Engine:
             "tracks": self.track_live,
             "egress": self.egress_live,
             "sources": self.source_live,
-            "slots": self.io.queued + self.io.taken,
+            "slots": self.io.out.queued + (self.io.out.taken != NULL),
             "missing": self.missing_live,
             "waiting": self.packet_live,
             "cache_bytes": <uint64_t> self.pool.taken * CACHE_BLOCK,

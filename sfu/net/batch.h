@@ -1,11 +1,10 @@
-/* Batches of datagrams on one UDP socket: recvmmsg and sendmmsg over slots taken once.
+/* Batches of datagrams on one UDP socket: recvmmsg, and what queue.h does, over slots taken once.
  *
  * A path is 38 bytes, as in sfu/net/address.py: remote address (16, IPv4 as v4-mapped), remote port
  * (2, network order), local address (16), scope id (4, network order).
  *
  * The slots belong to the batch. A received slot is valid until the next batch_receive; a send slot
- * from batch_slot until batch_commit, and what is committed until batch_flush. Destinations named in
- * a commit must live until the flush.
+ * from batch_slot until batch_commit.
  */
 #ifndef ORCHARD_BATCH_H
 #define ORCHARD_BATCH_H
@@ -22,17 +21,12 @@
 #include <sys/uio.h>
 #include <time.h>
 
-enum { BATCH_PATH = 38, BATCH_SLOTS_MAX = 1024 };
+#include "queue.h"
+
+enum { BATCH_PATH = 38, BATCH_RECEIVE_MAX = 1024 };
 
 /* Room for one in6_pktinfo or in_pktinfo, SO_RXQ_OVFL and SO_TIMESTAMPNS. */
 enum { BATCH_CONTROL = 128 };
-
-struct batch_destination {
-    struct sockaddr_in6 name; /* holds a sockaddr_in on an IPv4 socket */
-    socklen_t name_length;
-    uint32_t control_length;
-    uint64_t control[5]; /* one pktinfo message; aligned as cmsghdr wants */
-};
 
 struct batch_slot {
     uint8_t *data;
@@ -46,46 +40,28 @@ struct batch {
     int family;
     uint32_t slot_size;
     uint32_t receive_slots;
-    uint32_t send_slots;
-    uint32_t queued;      /* committed, not flushed */
-    uint32_t taken;       /* given out by batch_slot, not committed */
     uint8_t *receive_memory;
-    uint8_t *send_memory;
     struct batch_slot *slots;
     struct mmsghdr *in;
     struct iovec *in_vector;
     struct sockaddr_in6 *in_name;
     uint8_t *in_control;
-    struct mmsghdr *out;
-    struct iovec *out_vector;
+    struct queue out;
     uint32_t overflow_seen; /* last SO_RXQ_OVFL, which the kernel counts without end */
     uint64_t received, received_bytes, receive_calls;
-    uint64_t sent, sent_bytes, send_calls;
     uint64_t drop_overflow;  /* lost in the kernel's queue before we read them */
     uint64_t drop_truncated; /* longer than a slot */
     uint64_t drop_no_path;   /* without the address that was hit */
-    uint64_t drop_send_full; /* the kernel's send buffer was full */
-    uint64_t drop_send_refused;
-    int timed;               /* whether flushes are timed at present */
-    uint64_t timed_ns;       /* what the timed ones took */
 };
-
-static inline int64_t batch_clock_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static inline void batch_free(struct batch *b) {
     free(b->receive_memory);
-    free(b->send_memory);
     free(b->slots);
     free(b->in);
     free(b->in_vector);
     free(b->in_name);
     free(b->in_control);
-    free(b->out);
-    free(b->out_vector);
+    queue_free(&b->out);
     memset(b, 0, sizeof *b);
 }
 
@@ -97,18 +73,14 @@ static inline int batch_init(struct batch *b, int fd, int family, uint32_t recei
     b->family = family;
     b->slot_size = slot_size;
     b->receive_slots = receive_slots;
-    b->send_slots = send_slots;
     b->receive_memory = malloc((size_t)receive_slots * slot_size);
-    b->send_memory = malloc((size_t)send_slots * slot_size);
     b->slots = calloc(receive_slots, sizeof *b->slots);
     b->in = calloc(receive_slots, sizeof *b->in);
     b->in_vector = calloc(receive_slots, sizeof *b->in_vector);
     b->in_name = calloc(receive_slots, sizeof *b->in_name);
     b->in_control = calloc(receive_slots, BATCH_CONTROL);
-    b->out = calloc(send_slots, sizeof *b->out);
-    b->out_vector = calloc(send_slots, sizeof *b->out_vector);
-    if (!b->receive_memory || !b->send_memory || !b->slots || !b->in || !b->in_vector || !b->in_name ||
-        !b->in_control || !b->out || !b->out_vector) {
+    if (queue_init(&b->out, fd, send_slots, slot_size) < 0 || !b->receive_memory || !b->slots || !b->in ||
+        !b->in_vector || !b->in_name || !b->in_control) {
         batch_free(b);
         return -1;
     }
@@ -119,11 +91,6 @@ static inline int batch_init(struct batch *b, int fd, int family, uint32_t recei
         b->in[i].msg_hdr.msg_iovlen = 1;
         b->in[i].msg_hdr.msg_name = &b->in_name[i];
         b->in[i].msg_hdr.msg_control = b->in_control + (size_t)i * BATCH_CONTROL;
-    }
-    for (uint32_t i = 0; i < send_slots; i++) {
-        b->out_vector[i].iov_base = b->send_memory + (size_t)i * slot_size;
-        b->out[i].msg_hdr.msg_iov = &b->out_vector[i];
-        b->out[i].msg_hdr.msg_iovlen = 1;
     }
     return 0;
 }
@@ -258,53 +225,13 @@ static inline void batch_make_destination(struct batch_destination *d, int famil
     }
 }
 
-/* Hand everything queued to the kernel. What it does not take is dropped and counted.
- * Returns how many datagrams it took. */
-static inline uint32_t batch_flush(struct batch *b) {
-    uint32_t done = 0, taken = 0;
-    int64_t began_ns = b->timed ? batch_clock_ns() : 0;
-    while (done < b->queued) {
-        int n = sendmmsg(b->fd, b->out + done, b->queued - done, MSG_DONTWAIT);
-        if (n > 0) {
-            b->send_calls++;
-            for (int i = 0; i < n; i++) b->sent_bytes += b->out_vector[done + (uint32_t)i].iov_len;
-            done += (uint32_t)n;
-            taken += (uint32_t)n;
-        } else if (n < 0 && errno == EINTR) {
-            continue;
-        } else if (n < 0 && (errno == EAGAIN || errno == ENOBUFS)) {
-            b->drop_send_full += b->queued - done;
-            break;
-        } else { /* this one's destination is at fault: no route, not permitted */
-            b->drop_send_refused++;
-            done++;
-        }
-    }
-    b->sent += taken;
-    b->queued = 0;
-    if (b->timed) b->timed_ns += (uint64_t)(batch_clock_ns() - began_ns);
-    return taken;
+/* The send side: what each promises, queue.h says. */
+static inline uint8_t *batch_slot(struct batch *b, int video) { return queue_slot(&b->out, video); }
+static inline void batch_release(struct batch *b) { queue_release(&b->out); }
+static inline uint32_t batch_flush(struct batch *b) { return queue_flush(&b->out); }
+static inline uint32_t batch_writable(struct batch *b) { return queue_writable(&b->out); }
+static inline void batch_commit(struct batch *b, const struct batch_destination *to, uint32_t size) {
+    queue_commit(&b->out, to, size);
 }
-
-/* A free send slot of slot_size bytes; flushes first when there is none. Commit it or take it again. */
-static inline uint8_t *batch_slot(struct batch *b) {
-    if (b->queued == b->send_slots) batch_flush(b);
-    b->taken = 1;
-    return b->out_vector[b->queued].iov_base;
-}
-
-static inline void batch_commit(struct batch *b, struct batch_destination *to, uint32_t size) {
-    struct msghdr *header = &b->out[b->queued].msg_hdr;
-    header->msg_name = &to->name;
-    header->msg_namelen = to->name_length;
-    header->msg_control = to->control;
-    header->msg_controllen = to->control_length;
-    b->out_vector[b->queued].iov_len = size;
-    b->queued++;
-    b->taken = 0;
-}
-
-/* Give the slot of the last batch_slot back unused. */
-static inline void batch_release(struct batch *b) { b->taken = 0; }
 
 #endif

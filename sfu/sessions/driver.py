@@ -141,6 +141,7 @@ class Driver:
         self._timers = Timers()
         self._armed: asyncio.TimerHandle | None = None
         self._armed_at: float | None = None
+        self._awaits_room = False  # told by the loop when the full socket is writable
 
     # start and stop
 
@@ -151,7 +152,8 @@ class Driver:
 
     async def stop(self) -> None:
         """Read nothing more and say goodbye to every client."""
-        asyncio.get_running_loop().remove_reader(self._media.fileno())  # first: a check makes new tasks
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._media.fileno())  # first: a check makes new tasks
         if self._armed is not None:
             self._armed.cancel()
             self._armed = None
@@ -160,6 +162,7 @@ class Driver:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        loop.remove_writer(self._media.fileno())
         await self._writes.settle()
 
     def sizes(self) -> dict[str, int]:
@@ -500,8 +503,18 @@ class Driver:
         self._reconciler.media_events(self._media.take_events())
         self._arm()
 
+    def _on_writable(self) -> None:
+        self._media.on_writable()
+        if not self._media.blocked:
+            self._awaits_room = False
+            asyncio.get_running_loop().remove_writer(self._media.fileno())
+
     def _arm(self) -> None:
-        """One timer of the loop for everything, moved only when an earlier moment has come up."""
+        """One timer of the loop for everything, moved only when an earlier moment has come up; and a
+        call when the socket has room again, if it is full."""
+        if self._media.blocked and not self._awaits_room:
+            self._awaits_room = True
+            asyncio.get_running_loop().add_writer(self._media.fileno(), self._on_writable)
         ours, at = self._timers.next_at(), self._media.timer_at()
         if ours is not None and ours < at:
             at = ours

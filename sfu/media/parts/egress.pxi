@@ -238,7 +238,9 @@ cdef int egress_seal(
         target.seq = <uint16_t> packet_index
         target.ssrc = g.rtx_ssrc
         target.pt = r.rtx[target.pt]
-    out = batch_slot(e.io)
+    out = batch_slot(e.io, g.video)
+    if out == NULL:
+        return -1   # counted by the queue, which is full
     size = rtp_rewrite(&p.rtp, &target, out, e.io.slot_size - to.rtp_tag)
     if size == 0:
         batch_release(e.io)

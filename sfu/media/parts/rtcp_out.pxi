@@ -10,7 +10,7 @@ cdef int rtcp_send(Engine e, Peer *p, uint32_t size) noexcept nogil:
     cdef int sealed = <int> size
     if p.srtp_out == NULL or p.selected == NONE:
         return drop(e, DROP_NO_KEYS)
-    out = batch_slot(e.io)
+    out = batch_slot(e.io, False)
     memcpy(out, e.scratch, size)
     if e.protect_rtcp(p.srtp_out, out, &sealed) != 0:
         batch_release(e.io)

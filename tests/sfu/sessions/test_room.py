@@ -1,0 +1,64 @@
+"""A full media socket: the loop tells when it has room again, and the driver goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from sfu.base.ids import NodeId
+from sfu.directory.memory import MemoryDirectory
+from sfu.net.udp import open_udp
+from sfu.sessions.driver import Driver
+
+if TYPE_CHECKING:
+    from sfu.media.control import MediaControl
+    from sfu.media.events import MediaEvent
+
+
+class FullMedia:
+    """Media whose socket is full until it was told twice that it is not."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.told = 0
+        self.free = asyncio.Event()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def timer_at(self) -> float:
+        return float("inf")
+
+    def handle_timer(self, now: float) -> None:
+        """Nothing is ever due."""
+
+    def take_events(self) -> list[MediaEvent]:
+        return []
+
+    @property
+    def blocked(self) -> bool:
+        return self.told < 2
+
+    def on_writable(self) -> None:
+        self.told += 1
+        if not self.blocked:
+            self.free.set()
+
+
+async def test_a_full_socket_is_gone_on_with_until_it_has_taken_all_and_no_longer() -> None:
+    with open_udp("127.0.0.1", 0, setting="--media") as sock:
+        media = FullMedia(sock.fileno())
+        driver = Driver(
+            cast("MediaControl", media),
+            MemoryDirectory(),
+            cast("object", None),  # pyright: ignore[reportArgumentType] -- no record is ever changed
+            node=NodeId("node"),
+            cluster_secret=b"secret",
+            context_of=lambda _: None,
+        )
+        driver.start()
+        await asyncio.wait_for(media.free.wait(), 5)
+        for _ in range(5):
+            await asyncio.sleep(0)  # turns of the loop, in each of which the socket is writable
+        assert media.told == 2
+        await driver.stop()
