@@ -23,6 +23,8 @@ class Target:
     mid_id: int = 0
     mixed: bool = False
     red: bool = False
+    osn: int | None = None
+    """As RTX of this number (RFC 4588 4): without padding."""
 
 
 def rewrite(data: bytes, target: Target) -> bytes | None:
@@ -46,6 +48,9 @@ def rewrite(data: bytes, target: Target) -> bytes | None:
         if mapped is None:
             return None
         payload = mapped
+    if target.osn is not None:
+        payload = target.osn.to_bytes(2, "big") + payload
+        packet = replace(packet, padding=0)
     out = replace(
         packet,
         payload_type=target.types[packet.payload_type],

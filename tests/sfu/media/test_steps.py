@@ -53,6 +53,7 @@ targets = st.builds(
     mid_id=st.integers(0, 18),
     mixed=st.booleans(),
     red=st.booleans(),
+    osn=st.none() | st.integers(0, 0xFFFF),
 )
 
 
@@ -68,6 +69,7 @@ def by_the_module(data: bytes, target: Target, room: int = 2048) -> bytes | None
         mid_id=target.mid_id,
         mixed=target.mixed,
         red=target.red,
+        osn=-1 if target.osn is None else target.osn,
         room=room,
     )
 
@@ -80,7 +82,10 @@ def test_w9_w10_w38_a_packet_is_rewritten_as_the_reference_does(data: bytes, tar
     assert got == wanted
     if got is not None:
         before, after = parse_rtp(data), parse_rtp(got)
-        assert (after.padding, after.marker, after.csrcs) == (before.padding, before.marker, before.csrcs)
+        assert (after.marker, after.csrcs) == (before.marker, before.csrcs)
+        assert after.padding == (before.padding if target.osn is None else 0)
+        if target.osn is not None and not target.red:
+            assert after.payload == target.osn.to_bytes(2, "big") + before.payload
 
 
 @given(packets.map(serialize_rtp), targets, st.integers(0, 200))
