@@ -22,7 +22,7 @@ from rich.console import Console
 from sfu.base.ids import Mid, PayloadType, Rid, Ssrc
 from sfu.media.control import Limits, MediaError
 from sfu.media.layers import LayerWish
-from sfu.media.tracks import ExtensionIds, Feedback, IngressCodec, IngressTrack, Kind
+from sfu.media.tracks import ExtensionIds, Feedback, IngressCodec, IngressTrack, Kind, Routes
 from sfu.wire.rtcp import Nack, RtcpPacket, parse_rtcp
 from sfu.wire.rtp import is_rtcp, parse_rtp
 from tests.fuzz import packets
@@ -32,7 +32,7 @@ from tests.sfu.media.peers import (
     AUDIO_ROUTES,
     EXTENSIONS,
     VIDEO_EGRESS,
-    VIDEO_ROUTES,
+    VP8,
     Client,
     Node,
     fresh_keys,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sfu.wire.rtp import RtpPacket
 
 CODECS = ("VP8", "VP8", "VP8", "VP8", "VP8", "VP8", "VP9", "H264", "H265", "AV1", "red", "opus")
+RTX_ROUTES = Routes({VP8: PayloadType(120)}, {5: 6}, {PayloadType(120): PayloadType(121)})
 SMALL = Limits(
     peers=12,
     paths=30,
@@ -54,6 +55,10 @@ SMALL = Limits(
     ssrcs_per_peer=6,
     paths_per_peer=3,
     retired_per_peer=200,
+    cache=20 * 16384,
+    cache_video=4 * 16384,
+    cache_audio=16384,
+    missing=300,
 )
 
 
@@ -66,7 +71,10 @@ class Chaos:
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
-        self.node = Node(SMALL)
+        # either each call forwards all that waits, or as little as it can
+        self.node = Node(
+            replace(SMALL, slice_s=self.rng.choice((0.0, 60.0)), waiting=self.rng.choice((40, 400)))
+        )
         self.clients: list[Client] = []
         self.tracks: dict[TrackId, IngressTrack] = {}
         self.egress: list[EgressId] = []
@@ -128,7 +136,8 @@ class Chaos:
             ssrc = int.from_bytes(data[8:12], "big")
             if not is_rtcp(data) and ssrc >> 8 == client.peer & 0xFFFF:
                 key = (client.peer, client.keys.local, ssrc, int.from_bytes(data[2:4], "big"))
-                self.newest[ssrc] = key[-1]
+                if not ssrc & 0x80:
+                    self.newest[ssrc] = key[-1]
                 if self._seen.setdefault(key, data) != data:
                     raise Broken(f"SSRC {ssrc:#x} has sent two packets under one number")
             with contextlib.suppress(Error):  # of another peer, whose path this was; or a resend
@@ -159,6 +168,7 @@ class Chaos:
         if rng.random() < 0.3:
             return replace(AUDIO, mid=Mid(f"a{rng.randrange(4)}"))
         name = rng.choice(CODECS)
+        ssrcs = tuple(Ssrc(rng.randrange(1, 12)) for _ in range(rng.randrange(3)))
         return IngressTrack(
             mid=Mid(f"v{rng.randrange(4)}"),
             kind=Kind.VIDEO,
@@ -166,7 +176,8 @@ class Chaos:
                 PayloadType(96): IngressCodec(name, 90000, PayloadType(97)),
                 PayloadType(98): IngressCodec("red", 90000),
             },
-            ssrcs=tuple(Ssrc(rng.randrange(1, 12)) for _ in range(rng.randrange(3))),
+            ssrcs=ssrcs,
+            rtx_ssrcs={ssrc: Ssrc(ssrc + 0x8000) for ssrc in ssrcs},
             rids=tuple(Rid(rid) for rid in "hml"[: rng.choice((0, 0, 1, 2, 3))]),
             extensions=rng.choice(
                 (EXTENSIONS,) * 8 + (ExtensionIds(), ExtensionIds(mid=200, rid=201, transport_cc=202))
@@ -211,8 +222,10 @@ class Chaos:
         rng, client = self.rng, self.pick()
         track = rng.choice([*list(self.tracks)[-12:], None])
         is_audio = track is not None and self.tracks[track].kind is Kind.AUDIO
-        egress, routes = (AUDIO_EGRESS, AUDIO_ROUTES) if is_audio else (VIDEO_EGRESS, VIDEO_ROUTES)
-        egress = replace(egress, ssrc=self.ssrc_of(client), extmap_allow_mixed=rng.random() < 0.5)
+        egress, routes = (AUDIO_EGRESS, AUDIO_ROUTES) if is_audio else (VIDEO_EGRESS, RTX_ROUTES)
+        ssrc = self.ssrc_of(client)
+        rtx_ssrc = Ssrc(ssrc + 0x80) if not is_audio and rng.random() < 0.7 else None
+        egress = replace(egress, ssrc=ssrc, rtx_ssrc=rtx_ssrc, extmap_allow_mixed=rng.random() < 0.5)
         self.egress.append(self.node.subscribe(client, track, egress, None if track is None else routes))
 
     def ssrc_of(self, client: Client) -> Ssrc:
@@ -226,7 +239,7 @@ class Chaos:
         what = rng.randrange(4)
         if what == 0:
             track = rng.choice([*list(self.tracks)[-12:], None])
-            self.node.media.switch_egress(egress, track, None if track is None else VIDEO_ROUTES)
+            self.node.media.switch_egress(egress, track, None if track is None else RTX_ROUTES)
         elif what == 1:
             wish = LayerWish(rng.choice((None, Rid("h"), Rid("l"))), fallback=rng.random() < 0.5)
             self.node.media.select_layer(egress, wish)

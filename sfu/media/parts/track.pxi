@@ -193,6 +193,9 @@ cdef void source_count(Engine e, uint32_t index, Packet *p, int64_t now_us) noex
         s.eseq_base = s.eseq + 1
     p.eseq = eseq_near(s.eseq, p.rtp.seq)
     ahead = eseq_diff(p.eseq, s.eseq)
+    if ahead <= -<int32_t> RECEIVED:   # SRTP's replay window lets nothing so old in: it has jumped ahead
+        p.eseq += 0x10000
+        ahead = eseq_diff(p.eseq, s.eseq)
     if ahead > RESTART_GAP:
         s.lost_before += source_lost(s)
         s.eseq_base = p.eseq

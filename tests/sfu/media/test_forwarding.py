@@ -352,6 +352,22 @@ def test_a_jump_of_the_publisher_is_closed_up(node: Node) -> None:
     assert [packet.sequence - packets[0].sequence for packet in packets] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("jump", [2_000, 32_000, 40_000, 60_000])
+def test_w19_a_publisher_may_jump_any_distance(node: Node, jump: int) -> None:
+    """By 40,000, packets were once taken for 25,536 old ones and nothing passed until they had caught up."""
+    publisher, subscriber = node.client(), node.client()
+    track = node.media.add_track(publisher.peer, AUDIO)
+    node.subscribe(subscriber, track, AUDIO_EGRESS, AUDIO_ROUTES)
+    publisher.send(*(audio(sequence) for sequence in (1, 2, 1 + jump, 2 + jump, 4 + jump, 3 + jump)))
+    node.read()
+    got = subscriber.take()
+    assert [packet.payload for packet in got] == [
+        audio(sequence).payload for sequence in (1, 2, 1 + jump, 2 + jump, 4 + jump, 3 + jump)
+    ]
+    assert [packet.sequence - got[0].sequence & 0xFFFF for packet in got] == [0, 1, 2, 3, 5, 4]
+    assert node.drops() == {}
+
+
 def test_w20_a_timestamp_jump_does_not_cost_the_keyframe(node: Node) -> None:
     publisher, subscriber = node.client(), node.client()
     track = node.media.add_track(publisher.peer, VIDEO)
