@@ -263,8 +263,9 @@ class MediaControl:
         return self._engine.blocked()
 
     def on_writable(self) -> None:
-        """The socket has room again: send what waited."""
+        """The socket has room again: send what waited, and go on forwarding."""
         self._engine.on_writable()
+        self._engine.forward(_us(self._now))
 
     def timer_at(self) -> float:
         """The moment at which `handle_timer` has work: once a second at least, for the counters."""

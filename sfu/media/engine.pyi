@@ -66,7 +66,7 @@ class Engine:
         """Go on forwarding what still waits."""
 
     def behind(self) -> bool:
-        """Whether something still waits to be forwarded: call `on_readable` or `forward` soon."""
+        """Whether something still waits to be forwarded, and can be: call `on_readable` or `forward` soon."""
 
     def repair(self, now_us: int) -> None:
         """Ask publishers for the missing packets whose time has come."""

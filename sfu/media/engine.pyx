@@ -294,7 +294,7 @@ cdef class Engine:
         hold_add(&self.holds, batch_clock_ns() - began_ns)
 
     def behind(self):
-        return self.packet_live != 0
+        return self.packet_live != 0 and not self.io.out.blocked
 
     def repair(self, int64_t now_us):
         with nogil:

@@ -171,7 +171,7 @@ cdef bint track_serve(Engine e, uint32_t track, int64_t now_us, int64_t until_ns
     while t.cursor != NONE:
         if e.forwarded - looked >= CLOCK_PACKETS:
             looked = e.forwarded
-            if batch_clock_ns() >= until_ns:
+            if batch_clock_ns() >= until_ns or (t.video and e.io.out.blocked):
                 return False
         route = t.cursor
         t.cursor = route_at(e, route).next
@@ -200,6 +200,8 @@ cdef bint fan_out(Engine e, int64_t now_us, int64_t until_ns) noexcept nogil:
         track = e.queue_first[0] if e.queue_first[0] != NONE else e.queue_first[1]
         if track == NONE:
             return True
+        if e.tracks[track].video and e.io.out.blocked:
+            return False   # it would only push other video out of the full queue
         if not track_serve(e, track, now_us, until_ns):
             queue_remove(e, track)   # another's turn when it goes on
             queue_push(e, track)
