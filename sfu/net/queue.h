@@ -245,6 +245,7 @@ static inline void queue_compact(struct queue *q) {
     q->message_begin = 0;
     q->message_end = end;
     q->vector_end = vector;
+    q->last = NULL; /* the last message may be another's now */
 }
 
 /* Make room in a full queue for a datagram. 0, or -1: it has to go itself, and is counted. */
@@ -294,11 +295,11 @@ static inline int queue_joins(const struct queue *q, const struct batch_destinat
  * the next flush. Sends what is queued when that is a burst, but cuts no row of datagrams in two. */
 static inline void queue_commit(struct queue *q, const struct batch_destination *to, uint32_t size) {
     struct queue_message *m;
+    if (q->vector_end == 2 * q->slots) queue_compact(q);
     if (q->last && q->segments && queue_joins(q, to, size)) {
         m = &q->messages[q->message_end - 1];
     } else {
         if (q->queued >= QUEUE_BURST) queue_flush(q);
-        if (q->vector_end == 2 * q->slots) queue_compact(q);
         m = &q->messages[q->message_end++];
         m->name = to->name;
         m->name_length = to->name_length;
