@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sfu.base.ids import Rid
 from sfu.wire.rtcp import PictureLoss, SenderReport
 from tests.reference.vp8 import Descriptor, parse, serialize
-from tests.sfu.media.peers import VIDEO, video
+from tests.sfu.media.peers import REPAIRED_RID, RID, VIDEO, VP8_RTX, video
 
 if TYPE_CHECKING:
     from sfu.wire.rtp import RtpPacket
@@ -129,9 +129,10 @@ class Camera:
         self.publisher = publisher
         self.layers = [Layer(i, rng) for i in range(3)]
         self.frame = 0
+        self.repaired = 0
 
-    def step(self, *, reverse: bool = False, lost: frozenset[int] = frozenset()) -> None:
-        """Send a frame of each layer, best first or last, without the packets of these places."""
+    def step(self, *, reverse: bool = False, lost: frozenset[int] = frozenset()) -> list[RtpPacket]:
+        """Send a frame of each layer, best first or last, without the packets of these places: those lost."""
         for packet in self.publisher.take_rtcp():
             if isinstance(packet, PictureLoss):
                 self.layers[packet.ssrc - 0x30].key = True
@@ -141,6 +142,23 @@ class Camera:
         self.node.read()
         self.frame += 1
         self.node.advance(FRAME_S)
+        return [packet for i, packet in enumerate(packets) if i in lost]
+
+    def repair(self, *packets: RtpPacket) -> None:
+        """Send these again as RTX, as a publisher does that names no SSRCs."""
+        for packet in packets:
+            self.repaired += 1
+            rid = dict(packet.extensions)[RID]
+            again = replace(
+                packet,
+                ssrc=packet.ssrc + 0x10,
+                sequence=self.repaired,
+                payload_type=VP8_RTX,
+                payload=packet.sequence.to_bytes(2, "big") + packet.payload,
+                extensions=(*((i, value) for i, value in packet.extensions if i != RID), (REPAIRED_RID, rid)),
+            )
+            self.publisher.send(again)
+        self.node.read()
 
     def report(self) -> None:
         """Send a sender report of each layer that is sent."""

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from sfu.base.ids import Rid, Ssrc
 from sfu.media.layers import LayerWish
-from sfu.wire.rtcp import PictureLoss, SenderReport
+from sfu.wire.rtcp import Nack, PictureLoss, SenderReport
 from tests.sfu.media.peers import (
     REPAIRED_RID,
+    VIDEO_EGRESS,
     VIDEO_ROUTES,
     VP8_RTX,
     Client,
@@ -22,6 +23,7 @@ from tests.sfu.media.peers import (
     video,
 )
 from tests.sfu.media.simulcast import FRAME_S, NTP, SIMULCAST, Camera, Seen, seen
+from tests.sfu.media.test_repair import RTX_EGRESS, RTX_ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,12 +34,13 @@ if TYPE_CHECKING:
 class Scene:
     """A camera of three layers and one subscriber of it."""
 
-    def __init__(self, node: Node, *, seed: int = 0) -> None:
+    def __init__(self, node: Node, *, seed: int = 0, repair: bool = False) -> None:
         self.node = node
         publisher = node.client()
         self.subscriber: Client = node.client()
         self.track: TrackId = node.media.add_track(publisher.peer, SIMULCAST)
-        self.egress: EgressId = node.subscribe(self.subscriber, self.track)
+        described = (RTX_EGRESS, RTX_ROUTES) if repair else (VIDEO_EGRESS, VIDEO_ROUTES)
+        self.egress: EgressId = node.subscribe(self.subscriber, self.track, *described)
         self.camera = Camera(node, publisher, seed=seed)
         self.reports: list[SenderReport] = []
 
@@ -274,6 +277,39 @@ def test_w21_a_subscription_that_resumes_asks_for_a_keyframe(scene: Scene) -> No
     scene.run(30)
     scene.node.media.start_egress(scene.egress)
     assert 0x32 in {p.ssrc for p in scene.camera.publisher.take_rtcp() if isinstance(p, PictureLoss)}
+
+
+def test_what_left_before_switches_is_sent_again_with_the_numbers_that_it_had(node: Node) -> None:
+    """Each number by the shift of its piece, as RTX, whatever was switched to since."""
+    scene = Scene(node, repair=True)
+    packets = scene.run(60)
+    for i in range(12):
+        scene.want("cab"[i % 3])
+        scene.camera.layers["abc".index("cab"[i % 3])].key = True  # sooner than by request
+        packets += scene.run(4)
+    assert len(set(layers_of(packets[-60:]))) == 3
+    for one in packets[-60:]:
+        scene.subscriber.send([Nack(9, RTX_EGRESS.ssrc, (one.packet.sequence,))])
+    node.read()
+    again = {packet.payload[:2]: packet for packet in scene.subscriber.take()}
+    for one in packets[-60:]:
+        rtx = again[one.packet.sequence.to_bytes(2, "big")]
+        assert rtx.payload[2:] == one.packet.payload
+        assert rtx.timestamp == one.packet.timestamp
+
+
+def test_a_keyframe_whose_first_packet_was_lost_is_shown_whole_when_that_is_repaired(node: Node) -> None:
+    """The rest of it came before there was anything to begin with."""
+    scene = Scene(node, repair=True)
+    scene.run(60)
+    scene.want("b")
+    lost = scene.camera.step(lost=frozenset({3}))  # the first of the two packets of "b"
+    assert {one.layer for one in scene.take()} == {0}
+    scene.camera.repair(*lost)
+    packets = scene.take()
+    assert [(one.layer, one.key, one.part) for one in packets] == [(1, True, 0), (1, False, 1)]
+    packets += scene.run(10)
+    one_stream(packets)
 
 
 def test_the_wish_holds_for_the_track_that_comes_after(node: Node) -> None:
