@@ -34,12 +34,22 @@ if TYPE_CHECKING:
 
 
 class Crowd:
-    """All clients of this process, against one server. An async context manager."""
+    """All clients of this process, against one server. An async context manager.
 
-    def __init__(self, server: Site, *, identity: Identity | None = None, connections: int = 64) -> None:
+    `reordering_s` is how long a packet may be missing before its receiver asks for it.
+    """
+
+    def __init__(
+        self,
+        server: Site,
+        *,
+        identity: Identity | None = None,
+        connections: int = 64,
+        reordering_s: float = 0.005,
+    ) -> None:
         self.api = server.open(connections=connections)
         self.identity = identity or Identity()
-        self.swarm = Swarm()
+        self.swarm = Swarm(reordering_s)
         self.failures: Counter[str] = Counter()  # by reason, of peers that failed of themselves
         self.reports_on_us = 0  # report blocks that the server sent about our streams
         self._host = urlsplit(server.url).hostname or ""

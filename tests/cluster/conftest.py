@@ -36,11 +36,11 @@ class Worlds:
         self._folder = folder
         self._made: list[World] = []
 
-    async def start(self, host: str) -> World:
-        """A running server and web server, to be reached by `host`."""
+    async def start(self, host: str, *options: str) -> World:
+        """A running server, with `options` on its command line, and web server, to be reached by `host`."""
         world = World(self._lab, self._folder, host)
         self._made.append(world)
-        await world.start()
+        await world.start(*options)
         return world
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 
+from loadtest.api import Server
 from tests.browser.driver import Browser, BrowserName, Driver, Page
 from tests.browser.server import APP_ID, SECRET
 from tests.cluster.lab import SERVER_V4, SERVER_V6, Lab, Namespace
@@ -63,6 +64,11 @@ class World:
         return f"{self._api}/v1/apps/{APP_ID}"
 
     @property
+    def server(self) -> Server:
+        """The same for light clients."""
+        return Server(f"{self._api}/v1", APP_ID, SECRET)
+
+    @property
     def _api(self) -> str:
         return f"http://{self._literal}:{API_PORT}"
 
@@ -91,8 +97,8 @@ class World:
             log = (self._folder / f"{name}.log").read_text(errors="replace")
             raise WorldError(f"{error.decode()}\n{log[-4000:]}")
 
-    async def start(self) -> None:
-        """Start the server and the web server of the pages. Raises WorldError."""
+    async def start(self, *options: str) -> None:
+        """Start the server, with `options` on its command line, and the pages. Raises WorldError."""
         await self._spawn(
             self.lab.server,
             "orchard",
@@ -101,6 +107,7 @@ class World:
             *("--advertise", SERVER_V4, "--advertise", SERVER_V6),
             *("--data", str(self._folder / "data"), "--app", f"{APP_ID}:{SECRET}"),
             *("--metrics-secret", METRICS_SECRET),
+            *options,
         )
         pages = (sys.executable, "-m", "tests.browser.site", self._host, str(PAGES_PORT))
         await self._spawn(self.lab.server, "pages", *pages)
