@@ -363,8 +363,15 @@ class Driver:
     # events and time
 
     def _after(self, session: SessionId, transport: _Transport, events: list[TransportEvent]) -> None:
-        """Pass on what a call of the endpoint has brought: events first, since they open paths."""
+        """Pass on what a call of the endpoint has brought: events first, since they open paths.
+
+        Only a handshake's last flight goes before the media that starts with it: no client opens any
+        before it has read that. Whether it does will never be known, so the flight proves no path.
+        """
         for event in events:
+            if isinstance(event, Connected):
+                for path, data in transport.endpoint.take_datagrams():
+                    self._media.send(path, data)
             self._on_event(session, transport, event)
         for path, data in transport.endpoint.take_datagrams():
             if transport.handshake_since is not None:

@@ -24,12 +24,12 @@ CLEAN = Conditions(delay_s=0.01)
 class Sample:
     """Counters of a call at one moment, as both browsers' getStats have them."""
 
-    received: int  # RTP packets of the video's own stream, those that came by RTX apart
+    received: int  # RTP packets of the video's own stream
     lost: int  # numbers that did not come by themselves
-    repaired: int  # that came by RTX
-    frames: int  # whole
+    repaired: int | None  # that came by RTX; Firefox 153 does not say
+    frames: int  # decoded
     frames_sent: int
-    keyframes: int
+    keyframes_sent: int
     plis: int
     nacks: int  # that the subscriber sent
     nacks_to_publisher: int
@@ -37,28 +37,45 @@ class Sample:
 
     def since(self, start: Sample) -> Sample:
         """What has come on top of `start`."""
-        return Sample(*(getattr(self, name) - getattr(start, name) for name in self.__slots__))
+        return Sample(
+            received=self.received - start.received,
+            lost=self.lost - start.lost,
+            repaired=None if self.repaired is None else self.repaired - (start.repaired or 0),
+            frames=self.frames - start.frames,
+            frames_sent=self.frames_sent - start.frames_sent,
+            keyframes_sent=self.keyframes_sent - start.keyframes_sent,
+            plis=self.plis - start.plis,
+            nacks=self.nacks - start.nacks,
+            nacks_to_publisher=self.nacks_to_publisher - start.nacks_to_publisher,
+            resent_by_publisher=self.resent_by_publisher - start.resent_by_publisher,
+        )
 
     @property
     def residual_loss(self) -> float:
-        """The share of packets that neither came nor were repaired."""
+        """The share of packets that neither came nor were repaired.
+
+        Where a browser does not say what was repaired, the share of frames that were never decoded: more,
+        since one packet that is missing costs at least its frame. Two frames may be on their way.
+        """
+        if self.repaired is None:
+            return max(0, self.frames_sent - self.frames - 2) / max(1, self.frames_sent)
         return max(0, self.lost - self.repaired) / max(1, self.received + self.lost)
 
 
-def sample_of(inbound: Item, outbound: Item) -> Sample:
+def sample_of(inbound: Item, outbound: Item, receiver: BrowserName) -> Sample:
     """From a subscriber's and a publisher's entries of `collectStats`.
 
-    Both browsers count a packet that came by RTX among those received and leave it among those lost
-    (RFC 4588 has it so; libwebrtc, which both use, adds the counts of the RTX stream).
+    What came by RTX stays among the lost (RFC 4588 wants it so). Chromium counts it among the received
+    as well: seen, and so it stands in webrtc-stats.
     """
-    repaired = inbound.get("repaired") or 0
+    repaired = None if receiver == "firefox" else inbound.get("repaired") or 0
     return Sample(
-        received=inbound["packets"] - repaired,
+        received=inbound["packets"] - (repaired or 0),
         lost=inbound["lost"],
         repaired=repaired,
-        frames=inbound.get("framesReceived") or inbound["framesDecoded"],
+        frames=inbound["framesDecoded"],
         frames_sent=outbound["framesEncoded"],
-        keyframes=inbound.get("keyFramesDecoded") or 0,
+        keyframes_sent=outbound.get("keyFramesEncoded") or 0,
         plis=inbound.get("plis") or 0,
         nacks=inbound.get("nacks") or 0,
         nacks_to_publisher=outbound.get("nacks") or 0,
@@ -117,7 +134,7 @@ class Call:
         inbound, outbound = await asyncio.gather(
             self.subscriber.inbound(self._pulled_mid), self.publisher.outbound(self._published_mid)
         )
-        return sample_of(inbound, outbound)
+        return sample_of(inbound, outbound, self.subscriber.page.browser)
 
     async def frames_rise(self, by: int) -> None:
         """Wait until the subscriber has decoded `by` more frames."""

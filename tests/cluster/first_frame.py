@@ -1,17 +1,18 @@
 """How long a late subscriber waits for its first frame while the publisher is far away.
 
-    python -m tests.cluster.first_frame [--away MS] [--near MS] [--joins N]
+    python -m tests.cluster.first_frame [--away MS] [--near MS] [--rounds N]
 
 makes a lab, publishes a video from a Chromium whose packets take `away` ms each way, and pulls it into a page
-of another one, `near` ms away, over and over: in a new session or over one that exists, soon after the
-keyframe of the last join or long after it. It prints a JSON object for each. Needs root.
+of another one, `near` ms away. In each round two subscribers join: the first when the last keyframe is long
+gone, the second as soon as the first has its frame. They join in new sessions, then over a connection that
+exists, and all of that once more at a server whose subscribers never start from its cache. It prints a JSON
+object for each kind of join. Needs root.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import json
 import random
 import statistics
@@ -25,35 +26,41 @@ from tests.cluster.lab import SERVER_V4, Lab
 from tests.cluster.link import Conditions
 from tests.cluster.world import World
 
-PAUSES_S = {"soon": 0.5, "later": 4.0}  # from one join to the next: its keyframe is still at hand, or is not
-SPREAD_S = 0.3  # joins come at any moment between two frames
+PAUSE_S = 2.5  # between rounds: more than a keyframe stays worth starting from
+SPREAD_S = 0.5  # rounds begin at any moment between two frames
+SERVERS: dict[str, tuple[str, ...]] = {"on": (), "off": ("--media-cached-start", "0")}
 
 
-async def new_session(call: Call, world: World, number: int) -> FirstFrame:
-    """Make a session, connect and pull."""
-    peer = await BrowserPeer.open(call.subscriber.page, world, f"join{number}")
-    frame = await peer.first_frame(call.published)
-    await peer.end()
-    return frame
+async def rounds_of(
+    call: Call, world: World, rounds: int, *, reconnect: bool
+) -> list[tuple[FirstFrame, ...]]:
+    """Two joins a round, and their end."""
+    chance = random.Random(1)
+    seen: list[tuple[FirstFrame, ...]] = []
+    for number in range(rounds):
+        await asyncio.sleep(PAUSE_S + SPREAD_S * chance.random())
+        frames: list[FirstFrame] = []
+        peers: list[BrowserPeer] = []
+        for name in (f"first{number}", f"second{number}"):
+            peer = call.subscriber
+            if reconnect:
+                peer = await BrowserPeer.open(call.subscriber.page, world, name)
+                peers.append(peer)
+            frames.append(await peer.first_frame(call.published))
+        seen.append(tuple(frames))
+        for peer in peers:
+            await peer.end()
+        if not reconnect:
+            await call.subscriber.close(*(frame.mid for frame in frames))
+    return seen
 
 
-async def same_connection(call: Call, _world: World, _number: int) -> FirstFrame:
-    """Pull over the connection that the subscriber has, and close the transceiver again."""
-    frame = await call.subscriber.first_frame(call.published)
-    await call.subscriber.close(frame.mid)
-    return frame
-
-
-JOINS = {"new session": new_session, "same connection": same_connection}
-
-
-def summary(kind: str, after: str, seen: list[FirstFrame]) -> Item:
+def summary(kind: str, seen: list[FirstFrame]) -> Item:
     """Medians and spread in milliseconds."""
     shown = [frame.shown_s * 1000 for frame in seen]
     waited = [(frame.shown_s - frame.negotiated_s) * 1000 for frame in seen]
     return {
         "join": kind,
-        "after_the_last": after,
         "joins": len(seen),
         "negotiated_ms": round(statistics.median(frame.negotiated_s for frame in seen) * 1000),
         "first_frame_ms": round(statistics.median(shown)),
@@ -63,30 +70,35 @@ def summary(kind: str, after: str, seen: list[FirstFrame]) -> Item:
     }
 
 
-async def main(away_s: float, near_s: float, joins: int) -> None:
-    """Measure all kinds of join."""
-    chance = random.Random(1)
+async def measure(cached_start: str, far: Conditions, near: Conditions, rounds: int) -> None:
+    """Measure all kinds of join at one server."""
     with Lab() as lab, tempfile.TemporaryDirectory() as folder:
         world = World(lab, Path(folder), SERVER_V4)
         try:
-            await world.start()
-            far, near = Conditions(delay_s=away_s), Conditions(delay_s=near_s)
+            await world.start(*SERVERS[cached_start])
             call = await Call.open(lab, world, "chromium", near=near, far=far)
-            for (kind, join), (after, pause_s) in itertools.product(JOINS.items(), PAUSES_S.items()):
-                seen: list[FirstFrame] = []
-                for number in range(joins + 1):
-                    seen.append(await join(call, world, number))
-                    await asyncio.sleep(pause_s + SPREAD_S * chance.random())
-                # The first one follows on a pause of another length.
-                sys.stdout.write(json.dumps(summary(kind, after, seen[1:])) + "\n")
+            for reconnect in (True, False):
+                seen = await rounds_of(call, world, rounds, reconnect=reconnect)
+                where = "new session" if reconnect else "same connection"
+                for when, frames in zip(
+                    ("later", "soon after another"), zip(*seen, strict=True), strict=True
+                ):
+                    result = summary(f"{where}, {when}", list(frames))
+                    sys.stdout.write(json.dumps({"start_from_cache": cached_start, **result}) + "\n")
         finally:
             await world.close()
+
+
+async def main(away_s: float, near_s: float, rounds: int) -> None:
+    """Measure both servers."""
+    for cached_start in SERVERS:
+        await measure(cached_start, Conditions(delay_s=away_s), Conditions(delay_s=near_s), rounds)
 
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description="How long a late subscriber waits for its first frame.")
     options.add_argument("--away", type=float, default=150, help="publisher to node, ms each way")
     options.add_argument("--near", type=float, default=10, help="subscriber to node, ms each way")
-    options.add_argument("--joins", type=int, default=20)
+    options.add_argument("--rounds", type=int, default=10)
     given = options.parse_args()
-    asyncio.run(main(given.away / 1000, given.near / 1000, given.joins))
+    asyncio.run(main(given.away / 1000, given.near / 1000, given.rounds))
