@@ -51,9 +51,12 @@ class TransportStatistics(_Statistics):
     bytes_received: int = _field("bytes_in", "Their bytes, SRTP's own included")
     packets_sent: int = _field("packets_out", "RTP and RTCP packets")
     bytes_sent: int = _field("bytes_out", "Their bytes, SRTP's own included")
-    packets_lost: int = _field("lost", "Packets of the client that have not arrived")
+    packets_lost: int = _field("lost", "Packets of the client's that did not arrive, repaired ones included")
     packets_refused: int = _field("refused", "Packets that failed authentication or came twice")
-    round_trip_time: float | None = _known("rtt_s", "Latest round trip to the client")
+    round_trip_time: float | None = _known("rtt_s", "Latest round trip, from the client's receiver reports")
+    repair_round_trip_time: float | None = _known(
+        "repair_rtt_s", "From a NACK of the server's to its RTX, smoothed"
+    )
 
 
 class LayerStatistics(_Statistics):
@@ -63,7 +66,12 @@ class LayerStatistics(_Statistics):
     ssrc: int = _field("ssrc", "The SSRC that the client sends it with")
     packets_received: int = _field("packets", "Packets that arrived")
     bytes_received: int = _field("bytes", "Their bytes")
-    packets_lost: int = _field("lost", "Packets that have not arrived")
+    packets_lost: int = _field("lost", "Packets that did not arrive, repaired ones included")
+    nacks_sent: int = _field("asked", "Sequence numbers that the client was asked for again, each time")
+    packets_repaired: int = _field("repaired", "Lost packets that the client sent again, as RTX")
+    packets_given_up: int = _field("unrepaired", "Lost packets that it was asked for in vain")
+    packets_duplicated: int = _field("doubled", "Packets whose media had come already")
+    cached_bytes: int = _field("cache_bytes", "Memory of the recent packets from which losses are repaired")
     jitter: float = _field("jitter_s", "Interarrival jitter (RFC 3550 6.4.1)")
     bitrate: int = _field("bitrate_bps", "Bits that arrived in the last second")
     retransmitted_packets_received: int = _field("rtx_packets", "Packets on its RTX stream, probes included")
@@ -100,6 +108,10 @@ class PulledTrackStatistics(_Statistics):
     jitter: float = _field("media.jitter_s", "Interarrival jitter at the client")
     round_trip_time: float | None = _known("media.rtt_s", "Latest round trip, from its reports")
     nacks_received: int = _field("media.nacks", "Sequence numbers that its client asked for again")
+    nacks_missed: int = _field("media.nacks_missed", "Of these, numbers that the node did not hold")
+    nacks_refused: int = _field("media.nacks_refused", "Of these, numbers asked for too soon or too often")
+    retransmitted_packets_sent: int = _field("media.resent", "Packets that the node sent again for them")
+    retransmitted_bytes_sent: int = _field("media.resent_bytes", "Their bytes")
     keyframe_requests_received: int = _field("media.plis", "PLI and FIR of its client")
 
 

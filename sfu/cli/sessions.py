@@ -96,7 +96,7 @@ def close(
 
 
 def _published(tracks: Sequence[PublishedTrackStatistics]) -> Table:
-    columns = ("publishes", "mid", "kind", "rid", "ssrc", "packets", "lost", "jitter", "kbit/s")
+    columns = ("publishes", "mid", "kind", "rid", "ssrc", "packets", "lost", "repaired", "jitter", "kbit/s")
     table = Table(
         *columns, "keyframes", "the last", "asked for", "last packet", box=None, header_style="bold"
     )
@@ -110,6 +110,7 @@ def _published(tracks: Sequence[PublishedTrackStatistics]) -> Table:
                 str(layer.ssrc),
                 str(layer.packets_received),
                 str(layer.packets_lost),
+                str(layer.packets_repaired),
                 _ms(layer.jitter),
                 _kbit(layer.bitrate),
                 str(layer.keyframes_received),
@@ -121,7 +122,7 @@ def _published(tracks: Sequence[PublishedTrackStatistics]) -> Table:
 
 
 def _pulled(tracks: Sequence[PulledTrackStatistics]) -> Table:
-    columns = ("pulls", "of session", "mid", "kind", "rid", "ssrc", "packets", "lost", "jitter", "kbit/s")
+    columns = ("pulls", "of session", "mid", "kind", "rid", "ssrc", "packets", "lost", "sent again")
     table = Table(*columns, "round trip", "nacks", "asked for", "flows", box=None, header_style="bold")
     for track in tracks:
         table.add_row(
@@ -133,6 +134,7 @@ def _pulled(tracks: Sequence[PulledTrackStatistics]) -> Table:
             str(track.ssrc),
             str(track.packets_sent),
             str(track.packets_lost),
+            str(track.retransmitted_packets_sent),
             _ms(track.jitter),
             _kbit(track.bitrate),
             _ms(track.round_trip_time),

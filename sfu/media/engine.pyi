@@ -183,8 +183,8 @@ class Engine:
         """Node-wide totals by name; `drop_` names a reason."""
 
     def take_holds(self) -> tuple[list[int], int]:
-        """Calls of `on_readable` and `tick` since the last time: how many took at most 2**i us and more than
-        the bucket before, the last without a bound; and the ns of all together."""
+        """Calls of `on_readable`, `tick` and `repair` since the last time: how many took at most 2**i us and
+        more than the bucket before, the last without a bound; and the ns of all together."""
 
     def peer_stats(self, peer: int) -> dict[str, int]: ...
     def track_stats(self, track: int) -> list[dict[str, int]]:

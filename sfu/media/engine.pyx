@@ -297,9 +297,11 @@ cdef class Engine:
         return self.packet_live != 0 and not self.io.out.blocked
 
     def repair(self, int64_t now_us):
+        cdef int64_t began_ns = batch_clock_ns()
         with nogil:
             repair_run(self, now_us)
             batch_flush(self.io)
+        hold_add(&self.holds, batch_clock_ns() - began_ns)
 
     def repair_at(self):
         return repair_at_us(self)
@@ -721,6 +723,7 @@ cdef class Engine:
             "bytes_out": p.bytes_out,
             "refused": p.refused,
             "rtt_us": p.rtt_us,
+            "repair_rtt_us": p.ask_rtt_us,
             "remb_bps": p.remb_bps,
             "sources": p.source_count,
             "streams": p.streams,

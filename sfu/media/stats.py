@@ -23,6 +23,16 @@ class LayerStats:
     jitter_s: float
     keyframes: int
     rtx_packets: int
+    asked: int
+    """Numbers that its sender was asked for again, each time counted."""
+    repaired: int
+    """Missing packets that came as RTX."""
+    unrepaired: int
+    """Missing packets that were given up."""
+    doubled: int
+    """Packets whose media had come already."""
+    cache_bytes: int
+    """Memory that its recent packets take."""
     bitrate_bps: int
     silent_s: float | None
     """Since its last packet; None before the first."""
@@ -50,6 +60,12 @@ class EgressStats:
     jitter_s: float
     rtt_s: float | None
     nacks: int
+    nacks_refused: int
+    """Numbers not sent again: too soon, too often, or too much in all."""
+    nacks_missed: int
+    """Numbers that this node did not hold."""
+    resent: int
+    resent_bytes: int
     plis: int
     bitrate_bps: int
     rid: Rid | None
@@ -72,6 +88,8 @@ class PeerStats:
     refused: int
     """Packets that failed authentication or replay protection."""
     rtt_s: float | None
+    repair_rtt_s: float | None
+    """From a NACK to its RTX; of a peer that only sends it is all there is."""
 
 
 def track_stats(
@@ -89,6 +107,11 @@ def track_stats(
                 jitter_s=layer["jitter_us"] / 1e6,
                 keyframes=layer["keyframes"],
                 rtx_packets=layer["rtx_packets"],
+                asked=layer["asked"],
+                repaired=layer["repaired"],
+                unrepaired=layer["unrepaired"],
+                doubled=layer["doubled"],
+                cache_bytes=layer["cache_bytes"],
                 bitrate_bps=layer["bitrate_bps"],
                 silent_s=_age(layer["last_us"], now),
                 keyframe_age_s=_age(layer["keyframe_us"], now),
@@ -111,6 +134,10 @@ def egress_stats(numbers: Mapping[str, int], rids: Sequence[Rid]) -> EgressStats
         jitter_s=numbers["jitter_us"] / 1e6,
         rtt_s=numbers["rtt_us"] / 1e6 or None,
         nacks=numbers["nacks"],
+        nacks_refused=numbers["nacks_refused"],
+        nacks_missed=numbers["nacks_missed"],
+        resent=numbers["resent"],
+        resent_bytes=numbers["resent_bytes"],
         plis=numbers["plis"],
         bitrate_bps=numbers["bitrate_bps"],
         rid=rids[layer] if 0 <= layer < len(rids) else None,
@@ -129,6 +156,7 @@ def peer_stats(numbers: Mapping[str, int]) -> PeerStats:
         lost=numbers["lost"],
         refused=numbers["refused"],
         rtt_s=numbers["rtt_us"] / 1e6 or None,
+        repair_rtt_s=numbers["repair_rtt_us"] / 1e6 or None,
     )
 
 

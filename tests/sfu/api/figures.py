@@ -10,7 +10,16 @@ from sfu.sessions.statistics import MediaStatistics, PublishedStatistics, Pulled
 SESSION = SessionId("0123456789abcdef" * 2)
 PUBLISHER = SessionId("9" * 32)
 MEDIA = MediaStatistics(
-    transport=PeerStats(packets_in=1, bytes_in=2, packets_out=3, bytes_out=4, lost=5, refused=6, rtt_s=0.25),
+    transport=PeerStats(
+        packets_in=1,
+        bytes_in=2,
+        packets_out=3,
+        bytes_out=4,
+        lost=5,
+        refused=6,
+        rtt_s=0.25,
+        repair_rtt_s=0.375,
+    ),
     published=(
         PublishedStatistics(
             Mid("0"),
@@ -27,6 +36,11 @@ MEDIA = MediaStatistics(
                         jitter_s=0.5,
                         keyframes=10,
                         rtx_packets=11,
+                        asked=31,
+                        repaired=32,
+                        unrepaired=33,
+                        doubled=34,
+                        cache_bytes=35,
                         bitrate_bps=12,
                         silent_s=0.125,
                         keyframe_age_s=None,
@@ -52,6 +66,10 @@ MEDIA = MediaStatistics(
                 jitter_s=1.5,
                 rtt_s=None,
                 nacks=19,
+                nacks_refused=36,
+                nacks_missed=37,
+                resent=38,
+                resent_bytes=39,
                 plis=20,
                 bitrate_bps=21,
                 rid=None,

@@ -40,6 +40,7 @@ async def test_statistics_have_the_names_of_webrtc_stats_and_leave_out_what_is_n
             "packetsLost": 5,
             "packetsRefused": 6,
             "roundTripTime": 0.25,
+            "repairRoundTripTime": 0.375,
         },
         "published": [
             {
@@ -54,6 +55,11 @@ async def test_statistics_have_the_names_of_webrtc_stats_and_leave_out_what_is_n
                         "packetsReceived": 7,
                         "bytesReceived": 8,
                         "packetsLost": 9,
+                        "nacksSent": 31,
+                        "packetsRepaired": 32,
+                        "packetsGivenUp": 33,
+                        "packetsDuplicated": 34,
+                        "cachedBytes": 35,
                         "jitter": 0.5,
                         "bitrate": 12,
                         "retransmittedPacketsReceived": 11,
@@ -78,6 +84,10 @@ async def test_statistics_have_the_names_of_webrtc_stats_and_leave_out_what_is_n
                 "fractionLost": 0.75,
                 "jitter": 1.5,
                 "nacksReceived": 19,
+                "nacksRefused": 36,
+                "nacksMissed": 37,
+                "retransmittedPacketsSent": 38,
+                "retransmittedBytesSent": 39,
                 "keyframeRequestsReceived": 20,
             }
         ],

@@ -584,3 +584,23 @@ def test_silence_of_opus_dtx_is_no_loss(node: Node) -> None:
     assert not [packet for packet in publisher.take_rtcp() if isinstance(packet, Nack)]
     (layer,) = node.media.track_stats(track).layers
     assert (layer.lost, node.media.egress_stats(egress).lost) == (0, 0)
+
+
+def test_who_repaired_what_is_told(call: Call) -> None:
+    """The publisher's loss in the track, the subscriber's in the subscription."""
+    call.publish(1, 2, 4, 5, 6, 10, 11, 12, 13, key=True)
+    call.node.advance(0.05)
+    call.repair(3)
+    call.repair(3)
+    newest = max(packet.sequence for packet in call.subscriber.take())
+    call.nack(newest, newest - 1)
+    call.nack(newest, newest - 4)
+    call.node.advance(3)
+    [layer] = call.node.media.track_stats(call.track).layers
+    assert (layer.lost, layer.repaired, layer.unrepaired, layer.doubled) == (4, 1, 3, 1)
+    assert layer.asked == sum(len(lost) for lost in call.asked()) > 4
+    subscription = call.node.media.egress_stats(call.egress[0])
+    assert (subscription.nacks, subscription.resent) == (4, 2)
+    assert (subscription.nacks_refused, subscription.nacks_missed) == (1, 1)
+    assert subscription.resent_bytes > 0
+    assert call.node.media.peer_stats(call.publisher.peer).repair_rtt_s is not None
