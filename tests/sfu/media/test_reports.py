@@ -362,3 +362,15 @@ def test_a_subscription_tells_the_layer_that_it_passes_on(node: Node) -> None:
     node.read()
     stats = node.media.egress_stats(egress)
     assert (stats.rid, stats.flowing) == ("h", True)
+
+
+def test_a_packet_too_late_to_be_told_of_is_counted(node: Node) -> None:
+    publisher = node.client()
+    node.media.add_track(publisher.peer, VIDEO)
+    for sequence in (20_000, 20_001):
+        publisher.send(video(sequence, transport=sequence))
+    node.read()
+    node.advance(1.1)
+    publisher.send(video(19_000, transport=1))
+    node.read()
+    assert node.media.counters()["late_twcc"] == 1
