@@ -16,8 +16,8 @@ from sfu.base.settings import ByteSize, Listen, Setting
 from sfu.directory.apps import given_app, wrong_given
 from sfu.directory.certificates import DAY_S, renew_certificates
 from sfu.directory.files import DataDirectory, DataDirectoryError, FilesDirectory
-from sfu.media.control import Limits as MediaLimits
 from sfu.media.control import MediaControl
+from sfu.media.limits import limits_of
 from sfu.negotiation.record import Fingerprint
 from sfu.negotiation.requests import MLINES_PER_SESSION, SDP_BYTES, TRACKS_PER_CALL, Context, Limits
 from sfu.net.interfaces import advertised, wrong_advertised
@@ -61,88 +61,6 @@ MEDIA_BUFFER = Setting(
     ByteSize(4 << 20),
     minimum=65536,
     help="Receive and send buffer of the media socket; the kernel may give less (net.core.rmem_max)",
-)
-MEDIA_QUEUE = Setting(
-    "media.queue",
-    int,
-    1024,
-    minimum=192,
-    maximum=65536,
-    help="Datagrams of 2 KiB that wait while the media socket is full; then the oldest video goes",
-)
-MEDIA_CACHE = Setting(
-    "media.cache",
-    ByteSize,
-    ByteSize(256 << 20),
-    help="Memory for recent packets, to repair losses from; 2.5 Mbit/s of video take about 640 KiB",
-)
-MEDIA_CACHE_VIDEO = Setting(
-    "media.cache_video",
-    float,
-    2.0,
-    unit="s",
-    minimum=0.1,
-    maximum=30.0,
-    help="How long video packets are kept for repair",
-)
-MEDIA_CACHE_AUDIO = Setting(
-    "media.cache_audio",
-    float,
-    1.0,
-    unit="s",
-    minimum=0.1,
-    maximum=30.0,
-    help="How long audio packets are kept for repair",
-)
-MEDIA_CACHE_TRACK = Setting(
-    "media.cache_track",
-    ByteSize,
-    ByteSize(8 << 20),
-    minimum=65536,
-    help="Memory at most for recent packets of one video stream (each simulcast layer is one)",
-)
-MEDIA_CACHED_START = Setting(
-    "media.cached_start",
-    float,
-    1.0,
-    unit="s",
-    minimum=0.0,
-    maximum=30.0,
-    help="A new subscriber starts at a cached keyframe as young as this; 0: it asks for one",
-)
-MEDIA_MISSING = Setting(
-    "media.missing",
-    int,
-    65_536,
-    minimum=1,
-    maximum=1_000_000,
-    help="Lost packets that publishers are asked for at a time",
-)
-MEDIA_WAITING = Setting(
-    "media.waiting",
-    int,
-    8_192,
-    minimum=64,
-    maximum=1_000_000,
-    help="Packets that wait to be forwarded; beyond, the video that has waited longest is given up",
-)
-MEDIA_SLICE = Setting(
-    "media.slice",
-    float,
-    0.002,
-    unit="s",
-    minimum=0.0001,
-    maximum=1.0,
-    help="How long media is forwarded at a time before anything else has its turn",
-)
-MEDIA_OVERLOAD = Setting(
-    "media.overload",
-    float,
-    0.25,
-    unit="s",
-    minimum=0.01,
-    maximum=10.0,
-    help="Video that waits for so long to be forwarded is given up, to keep up with the rest",
 )
 DATA = Setting("node.data", str, "orchard-data", alias="data", help="Data directory; made with mode 0700")
 WORKERS = Setting(
@@ -242,7 +160,7 @@ class Node:
         )
         self._stack.callback(self.service.close)
         self._driver = Driver(
-            MediaControl(sock, _media_limits(config)),
+            MediaControl(sock, limits_of(config)),
             self.directory,
             self.service.update,
             node=NodeId(secrets.token_hex(8)),
@@ -318,21 +236,6 @@ class Node:
             await asyncio.gather(task, return_exceptions=True)
 
         self._stack.push_async_callback(end)
-
-
-def _media_limits(config: Config) -> MediaLimits:
-    return MediaLimits(
-        send_queue=config[MEDIA_QUEUE],
-        cache=config[MEDIA_CACHE],
-        cache_audio_s=config[MEDIA_CACHE_AUDIO],
-        cache_video=config[MEDIA_CACHE_TRACK],
-        cache_video_s=config[MEDIA_CACHE_VIDEO],
-        start_s=config[MEDIA_CACHED_START],
-        missing=config[MEDIA_MISSING],
-        waiting=config[MEDIA_WAITING],
-        slice_s=config[MEDIA_SLICE],
-        overload_s=config[MEDIA_OVERLOAD],
-    )
 
 
 def given_apps(config: Config, wall_now: float) -> list[App]:

@@ -33,6 +33,7 @@ from sfu.media.events import (
 from sfu.media.feedback import RembLimit
 from sfu.media.keyframes import KeyframeEvent, KeyframeRequests, Overdue
 from sfu.media.layers import LayerRate, LayerWish, best_layer, choose_layer
+from sfu.media.limits import Limits
 from sfu.media.metrics import ExportedCounters
 from sfu.media.srtp import SrtpPair, cipher_addresses, function_addresses, rtcp_trailer, rtp_tag
 from sfu.media.stats import EgressStats, PeerStats, TrackStats, egress_stats, peer_stats, track_stats
@@ -60,49 +61,6 @@ class UnknownHandle(MediaError):
 
 class LimitReached(MediaError):
     """A table is full; the text names it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of the engine's tables, and its times."""
-
-    peers: int = 20_000
-    paths: int = 80_000
-    tracks: int = 50_000
-    egress: int = 200_000
-    sources: int = 200_000
-    ssrcs_per_peer: int = 64
-    """Unbound SSRCs remembered per peer; the least recently used goes first."""
-    paths_per_peer: int = 8
-    retired_per_peer: int = 4096
-    """SSRCs of ended subscriptions whose last number is remembered, since no number may come twice."""
-    control_per_read: int = 128
-    """STUN and DTLS datagrams handed up per call of `on_readable`; the rest is dropped and counted."""
-    send_queue: int = 1024
-    """Datagrams that wait while the socket is full; then the oldest video goes."""
-    stall_s: float = 30.0
-    keyframe_gap_s: float = 0.5
-    keyframe_tries: int = 6
-    keyframe_wait_s: float = 3.0
-    """How long a subscription waits for a keyframe that we recognise before it takes any packet."""
-    cache: int = 256 << 20
-    """Bytes of packets kept for repair, of all sources together."""
-    cache_audio: int = 256 << 10
-    """Bytes kept of one audio source."""
-    cache_video: int = 8 << 20
-    """Bytes kept of one video source (each simulcast layer is one)."""
-    cache_audio_s: float = 1.0
-    cache_video_s: float = 2.0
-    start_s: float = 1.0
-    """A new subscriber starts from the cache at a keyframe as young as this; 0: it always asks for one."""
-    missing: int = 65_536
-    """Numbers that publishers are asked for at a time; what is missing beyond is not asked for."""
-    waiting: int = 8_192
-    """Packets that wait to be forwarded; beyond, the video that has waited longest is given up."""
-    slice_s: float = 0.002
-    """How long one call forwards before the loop has its turn."""
-    overload_s: float = 0.25
-    """Video that has waited for so long is given up; its subscribers go on at the next keyframe."""
 
 
 _SECOND_S = 1.0

@@ -20,8 +20,9 @@ from pylibsrtp import Error
 from rich.console import Console
 
 from sfu.base.ids import Mid, PayloadType, Rid, Ssrc
-from sfu.media.control import Limits, MediaError
+from sfu.media.control import MediaError
 from sfu.media.layers import LayerWish
+from sfu.media.limits import Limits
 from sfu.media.tracks import ExtensionIds, Feedback, IngressCodec, IngressTrack, Kind, Routes
 from sfu.wire.rtcp import Nack, RtcpPacket, parse_rtcp
 from sfu.wire.rtp import is_rtcp, parse_rtp

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from pylibsrtp import Policy, Session
 
 from sfu.base.ids import Mid, PayloadType, Ssrc
-from sfu.media.control import Limits, MediaControl
+from sfu.media.control import MediaControl
 from sfu.media.engine import probe_tables
 from sfu.media.events import ControlDatagram, EgressId, MediaEvent, PeerId, TrackId
+from sfu.media.limits import Limits
 from sfu.media.tracks import Egress, ExtensionIds, Feedback, IngressCodec, IngressTrack, Kind, Routes
 from sfu.net.address import Address, Path, make_path
 from sfu.net.udp import SO_TIMESTAMPNS, open_udp

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sfu.base.ids import Ssrc
-from sfu.media.control import Limits
+from sfu.media.limits import Limits
 from sfu.wire.rtcp import PictureLoss
 from tests.sfu.media.peers import (
     AUDIO,

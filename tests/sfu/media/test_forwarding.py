@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from sfu.base.ids import Mid, PayloadType, Rid, Ssrc
-from sfu.media.control import LimitReached, Limits, MediaError, UnknownHandle
+from sfu.media.control import LimitReached, MediaError, UnknownHandle
 from sfu.media.events import TrackStalled, TrackStarted
+from sfu.media.limits import Limits
 from sfu.media.tracks import IngressCodec, Routes
 from sfu.wire.rtcp import PictureLoss
 from sfu.wire.rtp import RtpPacket

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from sfu.media.control import Limits
+from sfu.media.limits import Limits
 from tests.sfu.media.peers import VIDEO, Node, video
 
 BLOCK = 16384

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pylibsrtp import Error
 
 from sfu.base.ids import Rid
-from sfu.media.control import Limits
 from sfu.media.events import DatagramKind
+from sfu.media.limits import Limits
 from sfu.wire.rtcp import PictureLoss, ReceiverReport, SenderReport, serialize_rtcp
 from sfu.wire.rtp import serialize_rtp
 from tests.sfu.media.peers import (

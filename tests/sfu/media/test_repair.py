@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sfu.base.ids import PayloadType, Ssrc
-from sfu.media.control import Limits
+from sfu.media.limits import Limits
 from sfu.media.tracks import Feedback, Routes
 from sfu.wire.rtcp import Nack, PictureLoss, ReceiverReport, ReportBlock, SenderReport, Unknown
 from sfu.wire.rtp import RtpPacket, serialize_rtp
