@@ -212,6 +212,7 @@ cdef enum:
     REORDER_PACKETS = 3          # ... or when so many later ones have come
     ASK_TRIES = 10               # requests for one number
     ASK_AGAIN_TRIES = 2          # requests for one that was given up, for a subscriber that still wants it
+    RTX_SPAN_S = 10              # RTX stamped farther from its media is another's; chosen
     ASK_MIN_US = 20_000          # between two requests for a number, at least
     RTT_GUESS_US = 100_000       # where nothing has been measured
     RESENDS = 128                # numbers of a subscription whose resends are remembered

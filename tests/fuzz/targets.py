@@ -30,7 +30,7 @@ def compile_c(*arguments: str | Path) -> None:
 def build(source: Path, folder: Path) -> Path:
     """The program that runs the target of this file."""
     driver, program = folder / "driver.o", folder / source.stem
-    if not driver.exists():
+    if not driver.exists() or driver.stat().st_mtime < (HERE / "driver.c").stat().st_mtime:
         compile_c("-c", HERE / "driver.c", "-o", driver)
     includes = (f"-I{HERE}", f"-I{SFU / 'media' / 'c'}", f"-I{SFU / 'net'}")
     libraries = LIBRARIES.get(source.stem, ())

@@ -283,6 +283,7 @@ cdef int rtx_in(Engine e, uint32_t index, uint32_t slot_index, int64_t now_us) n
     cdef Track *t = &e.tracks[rtx.track]
     cdef uint32_t media = t.layer[rtx.layer]
     cdef uint8_t pt = t.rtx_of[p.rtp.pt]
+    cdef int64_t since
     cdef Source *s
     e.rtx_in += 1
     if p.rtp.payload_size == 0:
@@ -293,6 +294,9 @@ cdef int rtx_in(Engine e, uint32_t index, uint32_t slot_index, int64_t now_us) n
     p.eseq = eseq_near(s.eseq, p.rtp.seq)
     if s.received == 0 or eseq_diff(p.eseq, s.eseq) > 0 or eseq_diff(p.eseq, s.eseq_base) < 0:
         return drop(e, DROP_BAD_RTX)
+    since = eseq_diff(s.last_timestamp, p.rtp.timestamp)
+    if since > RTX_SPAN_S * <int64_t> s.clock_rate or -since > RTX_SPAN_S * <int64_t> s.clock_rate:
+        return drop(e, DROP_BAD_RTX)   # of the SSRC that led the layer before: its numbers mean something else
     if s.eseq - p.eseq >= RECEIVED or window_has(s.window, RECEIVED, p.eseq):
         s.doubled += 1
         return drop(e, DROP_TWICE)

@@ -443,6 +443,19 @@ def test_rtx_ahead_of_its_media_is_dropped(call: Call) -> None:
     assert len(call.subscriber.take()) == 1
 
 
+def test_rtx_of_the_ssrc_before_is_not_taken_for_a_packet_of_the_new_one(call: Call) -> None:
+    """A publisher that begins anew under another SSRC may use the same numbers; its clock tells which."""
+    call.publish(1, 3, key=True)
+    for sequence in (1, 3):
+        new = video(sequence, ssrc=0x12, timestamp=3_000_000_000 + 3000 * sequence, key=sequence == 1)
+        call.publisher.send(new)
+    call.node.read()
+    call.subscriber.take()
+    call.repair(2)
+    assert call.subscriber.take() == []
+    assert call.node.drops() == {"bad_rtx": 1}
+
+
 def test_a_subscribers_nack_brings_the_request_forward(call: Call) -> None:
     call.publish(1, 2, 4, key=True)
     first = call.subscriber.take()[0].sequence
