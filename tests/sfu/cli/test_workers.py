@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from loadtest.api import Server
-from loadtest.client import Crowd
+from loadtest.crowd import Crowd
 from loadtest.scenarios.crowds import publish, subscribe
 from loadtest.source import Media
 from sfu.api.server import HTTP_LISTEN
