@@ -1,4 +1,4 @@
-"""The command line: `python -m loadtest SCENARIO`, each with options of its own.
+"""The command line: `orchard loadtest SCENARIO`, each with options of its own.
 
 Without `--url` a server of this checkout is started on a core of its own for the measurement, and ended
 after it.
@@ -7,49 +7,56 @@ after it.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
-import httpx
 import typer
-import uvloop
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from loadtest.api import ApiError, Server
-from loadtest.client import ConnectFailed
-from loadtest.description import DescriptionError
-from loadtest.floor import RUN, Way, by_way, floors_us
-from loadtest.meter import ProcessGone, pinned
-from loadtest.report import Conditions, Figure, Measurement, Report, table
-from loadtest.scenarios import churn, connect, fanout, memory, setup
-from loadtest.server import OwnServer, RunningServer, ServerFailed
+from loadtest import budget as budgets
+from loadtest import suite
+from loadtest.api import Server
+from loadtest.compare import compare
+from loadtest.floor import RUN
+from loadtest.html import to_html
+from loadtest.report import Report
+from loadtest.running import Common, console, keep, measured, run
+from loadtest.scenarios import (
+    browser,
+    churn,
+    connect,
+    fanout,
+    floor,
+    loss,
+    meetings,
+    memory,
+    overload,
+    setup,
+    soak,
+)
+from loadtest.server import OwnServer, RunningServer
+from loadtest.source import Media
+from loadtest.trace import load
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from loadtest.scenarios.crowds import Tell
-    from loadtest.server import Bench
+    pass
 
 app = typer.Typer(
     help="Load a server of the session API with light WebRTC clients and say what it cost.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-console = Console()
 
 Rounds = Annotated[int, typer.Option(min=1, max=1000, help="Rounds; the median of them is the result.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Common:
-    """The options before the scenario's name."""
-
-    bench: Bench
-    clients: frozenset[int]
-    json: Path | None
-    page: Path | None
+Window = Annotated[float, typer.Option(min=0.1, max=600, help="Seconds per round.")]
+Rate = Annotated[float, typer.Option(min=1, max=50_000, help="Packets per second of the video.")]
+Size = Annotated[int, typer.Option(min=72, max=1400, help="Bytes per RTP packet.")]
+Share = Annotated[float, typer.Option(min=0, max=1, help="Share of packets that is lost, 0 to 1.")]
+Run = Annotated[float, typer.Option(min=0, max=1000, help="Mean run of losses; 0: independent losses.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of all that is drawn by lot.")]
+Shape = Annotated[
+    Path | None,
+    typer.Option("--trace", help="Send video in this trace's shape.", exists=True, dir_okay=False),
+]
 
 
 @app.callback()
@@ -68,6 +75,7 @@ def common(
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the result here.", dir_okay=False)] = None,
     page: Annotated[Path | None, typer.Option(help="Write a page (Markdown) here.", dir_okay=False)] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report with plots here.", dir_okay=False)] = None,
 ) -> None:
     """What all scenarios take."""
     if url and not (app_id and secret and pid):
@@ -78,7 +86,7 @@ def common(
     bench = RunningServer(Server(url, app_id, secret), pid) if url else OwnServer(core, tuple(serve or ()))
     taken = os.sched_getaffinity(pid) if url else {core}
     # With every core taken by the server, clients have to share.
-    context.obj = Common(bench, frozenset(cores - taken) or frozenset(cores), json, page)
+    context.obj = Common(bench, frozenset(cores - taken) or frozenset(cores), json, page, html)
 
 
 @app.command("fanout")
@@ -88,13 +96,13 @@ def run_fanout(
         list[int] | None, typer.Option(min=1, help="A size; may be repeated. 10 and 40 unless given.")
     ] = None,
     rounds: Rounds = 5,
-    window: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds per round.")] = 4.0,
-    rate: Annotated[float, typer.Option(min=1, max=50_000, help="Packets per second.")] = 500,
-    size: Annotated[int, typer.Option(min=72, max=1400, help="Bytes per RTP packet.")] = 1200,
+    window: Window = 4.0,
+    rate: Rate = 500,
+    size: Size = 1200,
 ) -> None:
     """CPU per delivered packet: one publisher, many subscribers."""
     options = fanout.Fanout(tuple(subscribers or (10, 40)), rounds, window, rate, size)
-    _run(context, lambda bench, tell: fanout.run(bench, options, tell))
+    run(context, lambda bench, tell: fanout.run(bench, options, tell))
 
 
 @app.command("setup")
@@ -105,7 +113,7 @@ def run_setup(
 ) -> None:
     """CPU and time per set-up, one by one and all at once."""
     options = setup.Setup(rounds, count)
-    _run(context, lambda bench, tell: setup.run(bench, options, tell))
+    run(context, lambda bench, tell: setup.run(bench, options, tell))
 
 
 @app.command("memory")
@@ -120,7 +128,7 @@ def run_memory(
 ) -> None:
     """Memory per subscriber."""
     options = memory.Memory(rounds, step, steps, settle)
-    _run(context, lambda bench, tell: memory.run(bench, options, tell))
+    run(context, lambda bench, tell: memory.run(bench, options, tell))
 
 
 @app.command("churn")
@@ -134,18 +142,121 @@ def run_churn(
 ) -> None:
     """Sessions come and go: is everything back afterwards?"""
     options = churn.Churn(rounds, in_sequence, at_once, unconnected, settle)
-    _run(context, lambda bench, tell: churn.run(bench, options, tell))
+    run(context, lambda bench, tell: churn.run(bench, options, tell))
 
 
-@app.command("connect")
-def run_connect(
+@app.command("browser-connect")
+def run_browser(
     context: typer.Context,
     rounds: Rounds = 5,
     connections: Annotated[int, typer.Option(min=1, max=100, help="Connections per browser.")] = 4,
 ) -> None:
     """First HTTP call to connected in Chromium."""
-    options = connect.Connect(rounds, connections)
-    _run(context, lambda bench, tell: connect.run(bench, options, tell))
+    options = browser.Browser(rounds, connections)
+    run(context, lambda bench, tell: browser.run(bench, options, tell))
+
+
+@app.command("connect")
+def run_connect(
+    context: typer.Context,
+    rate: Annotated[float, typer.Option(min=0.1, max=1000, help="Arrivals per second.")] = 50,
+    window: Window = 6.0,
+    stay: Annotated[float, typer.Option(min=0, max=600, help="Seconds that each stays.")] = 2.0,
+    subscribers: Annotated[int, typer.Option(min=0, help="Subscribers all the time.")] = 10,
+    packets: Rate = 250,
+    rounds: Rounds = 3,
+) -> None:
+    """Arrivals at a steady rate, media flowing: connect times, CPU per set-up."""
+    options = connect.Connect(rate, window, stay, subscribers, packets, rounds)
+    run(context, lambda bench, tell: connect.run(bench, options, tell))
+
+
+@app.command("mesh")
+def run_mesh(
+    context: typer.Context,
+    size: Annotated[int, typer.Option(min=2, max=80, help="Participants.")] = 8,
+    window: Window = 5.0,
+    rounds: Rounds = 3,
+    shape: Shape = None,
+) -> None:
+    """One meeting, everybody with everybody."""
+    _meet(context, 1, size, rounds, window, shape)
+
+
+@app.command("rooms")
+def run_rooms(
+    context: typer.Context,
+    rooms: Annotated[int, typer.Option(min=1, max=1000, help="Meetings.")] = 5,
+    size: Annotated[int, typer.Option(min=2, max=80, help="Participants of each.")] = 4,
+    window: Window = 5.0,
+    rounds: Rounds = 3,
+    shape: Shape = None,
+) -> None:
+    """Meetings side by side."""
+    _meet(context, rooms, size, rounds, window, shape)
+
+
+def _meet(
+    context: typer.Context, rooms: int, size: int, rounds: int, window: float, shape: Path | None
+) -> None:
+    video = meetings.CAMERA if shape is None else Media.recorded(load(shape))
+    options = meetings.Meetings(rooms, size, rounds, window, video)
+    run(context, lambda bench, tell: meetings.run(bench, options, tell))
+
+
+@app.command("loss")
+def run_loss(
+    context: typer.Context,
+    down: Share = 0.1,
+    up: Share = 0.0,
+    publisher_up: Share = 0.0,
+    publisher_down: Share = 0.0,
+    run_length: Run = 0.0,
+    subscribers: Annotated[int, typer.Option(min=1, max=2000)] = 20,
+    window: Window = 8.0,
+    rounds: Rounds = 3,
+    rate: Rate = 500,
+    size: Size = 1200,
+    seed: Seed = 1,
+    shape: Shape = None,
+) -> None:
+    """Lossy links: what is repaired, how soon, by whom. `down` and `up` are the subscribers' links."""
+    video = Media.video(packets_per_s=rate, size=size) if shape is None else Media.recorded(load(shape))
+    options = loss.Loss(
+        down, up, publisher_up, publisher_down, run_length, subscribers, rounds, window, video, seed
+    )
+    run(context, lambda bench, tell: loss.run(bench, options, tell))
+
+
+@app.command("soak")
+def run_soak(
+    context: typer.Context,
+    minutes: Annotated[float, typer.Option(min=0.05, max=10_000)] = 30.0,
+    population: Annotated[int, typer.Option(min=1, max=2000, help="Subscribers.")] = 30,
+    changes: Annotated[float, typer.Option(min=0.1, max=200, help="Per second.")] = 5.0,
+    lost: Share = 0.05,
+    run_length: Run = 2.0,
+    seed: Seed = 1,
+) -> None:
+    """Minutes of coming and going on lossy links: memory's slope, nothing stuck."""
+    options = soak.Soak(minutes, population, changes, lost, run_length, seed=seed)
+    run(context, lambda bench, tell: soak.run(bench, options, tell))
+
+
+@app.command("overload")
+def run_overload(
+    context: typer.Context,
+    subscribers: Annotated[int, typer.Option(min=1, max=4000)] = 40,
+    first_rate: Rate = 500,
+    highest_rate: Rate = 20_000,
+    step: Annotated[float, typer.Option(min=0.5, max=60, help="Seconds per step.")] = 1.5,
+    window: Annotated[float, typer.Option(min=0.5, max=600, help="Seconds of overload.")] = 4.0,
+    rounds: Rounds = 1,
+    size: Size = 1200,
+) -> None:
+    """The rate at which loss begins, half as much again, and the recovery."""
+    options = overload.Overload(subscribers, first_rate, highest_rate, step, window, rounds=rounds, size=size)
+    run(context, lambda bench, tell: overload.run(bench, options, tell))
 
 
 @app.command("floor")
@@ -153,24 +264,56 @@ def run_floor(
     context: typer.Context,
     receivers: Annotated[int, typer.Option(min=1, max=1000)] = 40,
     rounds: Rounds = 5,
-    size: Annotated[int, typer.Option(min=72, max=1400, help="Bytes per RTP packet.")] = 1200,
-    run: Annotated[int, typer.Option(min=1, max=40, help="Packets per GSO send.")] = RUN,
+    size: Size = 1200,
+    run_length: Annotated[int, typer.Option("--run", min=1, max=40, help="Packets per GSO send.")] = RUN,
 ) -> None:
     """The least that a fan-out can cost on this machine; needs no server."""
+    run(context, lambda _, tell: floor.run(floor.FloorOptions(receivers, rounds, size, run_length), tell))
 
-    async def work(_: Bench, tell: Tell) -> Measurement:
-        found: list[dict[Way, float]] = []
-        core = min(os.sched_getaffinity(0))
-        for number in range(rounds):
-            tell("rounds", number, rounds)
-            found.append(await floors_us(receivers, core, size=size, run=run))
-        figures = [
-            Figure(f"seal and {way}, {receivers} receivers", "us", values)
-            for way, values in by_way(found).items()
-        ]
-        return Measurement("floor", "Floor", {"bytes per RTP packet": size, "run": run}, tuple(figures))
 
-    _run(context, work)
+@app.command("all")
+def run_all(
+    context: typer.Context,
+    long: Annotated[bool, typer.Option(help="Five rounds and longer windows; some 15 minutes.")] = False,
+) -> None:
+    """One full run: every scenario once. With --html before it, the report of it."""
+    options = cast("Common", context.obj)
+    keep(options, measured(options, suite.full(long)))
+
+
+@app.command("bench")
+def run_bench(
+    context: typer.Context,
+    budget: Annotated[
+        Path | None, typer.Option(help="Another budget than the repository's.", exists=True, dir_okay=False)
+    ] = None,
+) -> None:
+    """The short set against the budget. Tells where each ratio stands; never fails for being slow."""
+    options = cast("Common", context.obj)
+    limits = budgets.load(budget or budgets.HERE)
+    report = keep(options, measured(options, suite.short()))
+    console.print(budgets.table(budgets.stand(limits, report)))
+
+
+@app.command("compare")
+def run_compare(
+    before: Annotated[Path, typer.Argument(help="JSON of the earlier run.", exists=True, dir_okay=False)],
+    after: Annotated[Path, typer.Argument(help="JSON of the later run.", exists=True, dir_okay=False)],
+) -> None:
+    """Two runs side by side: median, spread, and whether the difference is more than the spread."""
+    console.print(compare(_read(before), _read(after)))
+
+
+@app.command("report")
+def write_report(
+    results: Annotated[list[Path], typer.Argument(help="JSON of earlier runs.", exists=True, dir_okay=False)],
+    to: Annotated[Path, typer.Option(help="The HTML file.", dir_okay=False)] = Path("report.html"),
+) -> None:
+    """One HTML report of earlier runs, with plots, in one file."""
+    reports = [_read(path) for path in results]
+    measurements = [measurement for report in reports for measurement in report.measurements]
+    to.write_text(to_html(Report(reports[0].conditions, measurements)))
+    console.print(f"{to} written", highlight=False)
 
 
 @app.command("page")
@@ -179,50 +322,16 @@ def write_page(
 ) -> None:
     """Write the page of each JSON result beside it, as the run itself does with --page."""
     for path in results:
-        try:
-            report = Report.from_json(path.read_text())
-        except ValueError as error:
-            raise typer.BadParameter(f"{path}: {error}") from error
         page = path.with_suffix(".md")
-        page.write_text(report.to_page())
+        page.write_text(_read(path).to_page())
         console.print(f"{page} written")
 
 
-def _run(context: typer.Context, scenario: Callable[[Bench, Tell], Awaitable[Measurement]]) -> None:
-    options = cast("Common", context.obj)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with pinned(options.clients), Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("starting", total=None)
-
-        def tell(what: str, done: int, total: int) -> None:
-            progress.update(bar, description=what, completed=done, total=total)
-
-        async def work() -> Measurement:
-            return await scenario(options.bench, tell)
-
-        try:
-            measurement = uvloop.run(work())
-        except (
-            *(
-                ApiError,
-                DescriptionError,
-                ConnectFailed,
-                ServerFailed,
-                ProcessGone,
-                churn.NotBack,
-                connect.BrowserFailed,
-            ),
-            httpx.TransportError,
-        ) as error:
-            progress.stop()
-            console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
-            raise typer.Exit(1) from error
-    console.print(table(measurement))
-    report = Report(Conditions.here(), [measurement])
-    if options.json is not None:
-        options.json.write_text(report.to_json())
-    if options.page is not None:
-        options.page.write_text(report.to_page())
+def _read(path: Path) -> Report:
+    try:
+        return Report.from_json(path.read_text())
+    except ValueError as error:
+        raise typer.BadParameter(f"{path}: {error}") from error
 
 
 def main() -> None:

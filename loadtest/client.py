@@ -73,7 +73,7 @@ class Peer:
         self._connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connected.add_done_callback(_seen)
         self._sources: dict[int, Source] = {}
-        self._pulled: list[Section] = []
+        self._pulled: dict[RemoteTrack, Section] = {}
         self._report_at: float | None = None
         self._reports: dict[int, tuple[int, int]] = {}  # ssrc -> (expected, received) at the last report
         self._sender_reports: dict[int, tuple[int, float]] = {}  # ssrc -> (NTP middle, arrival)
@@ -101,17 +101,32 @@ class Peer:
     async def pull(self, tracks: Sequence[RemoteTrack]) -> None:
         """Subscribe, answer the server's offer and begin to connect. Raises ApiError."""
         offer = read(await self._crowd.api.pull(self.session, tracks))
-        ours = {section.mid: section for section in self._sections}
+        ours = {section.mid: section for section in self._sections if section.track}
         self._sections = [ours.get(s.mid) or answer_section(s) for s in offer.sections]
         answer = render("answer", self._transport, self._sections, self._version)
         self._version += 1
-        added = [s for s in offer.sections if s.mid not in ours and s.ssrc]
-        self._pulled += added
+        known = {section.ssrc for section in self._pulled.values()}
+        added = [s for s in offer.sections if s.mid not in ours and s.sends and s.ssrc not in known]
+        self._pulled.update(zip(tracks, added, strict=False))
         await self._crowd.api.answer(self.session, answer)
         self._take(offer)
         if self.is_connected:
             for section in added:
                 self._begin(section)
+
+    async def drop(self, track: RemoteTrack) -> None:
+        """Give up one subscription. Raises ApiError, and KeyError for a track that is not pulled."""
+        await self._crowd.api.close_tracks(self.session, [self._pulled.pop(track).mid])
+
+    @property
+    def tracks(self) -> list[RemoteTrack]:
+        """What is pulled."""
+        return list(self._pulled)
+
+    @property
+    def ssrcs(self) -> list[int]:
+        """The SSRCs that the pulled tracks have here."""
+        return [section.ssrc for section in self._pulled.values()]
 
     async def connected(self) -> None:
         """Wait for ICE and DTLS to end well. Raises ConnectFailed; the patience is ICE's and DTLS's own."""
@@ -151,7 +166,7 @@ class Peer:
 
     def streams_of(self, kind: Kind) -> list[StreamStats]:
         """What arrived of the pulled tracks of one kind."""
-        ssrcs = {section.ssrc for section in self._pulled if section.kind == kind}
+        ssrcs = {section.ssrc for section in self._pulled.values() if section.kind == kind}
         return [stats for stats in self.streams() if stats.ssrc in ssrcs]
 
     def close(self) -> None:
@@ -308,7 +323,7 @@ class Peer:
             # Spread: clients that connect together do not report together for ever after.
             self._report_at = now + random.random() * REPORT_EVERY_S  # noqa: S311 no secret
             self._connected.set_result(None)
-            for section in self._pulled:
+            for section in self._pulled.values():
                 self._begin(section)
         self._crowd.arm(self)
 

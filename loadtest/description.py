@@ -47,6 +47,11 @@ class Section:
     rtx_ssrc: int = 0
     nack: bool = False
 
+    @property
+    def sends(self) -> bool:
+        """Whether the side that wrote it sends here; a section that was closed may still name its SSRC."""
+        return bool(self.ssrc) and not self.rejected and self.direction in ("sendonly", "sendrecv")
+
 
 @dataclass(frozen=True, slots=True)
 class Description:

@@ -45,14 +45,26 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """A curve: what stands on each axis, and its points by rising x."""
+
+    name: str
+    x: str
+    y: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
-    """What a scenario found: figures, the parameters they were found with, and what a reader must know."""
+    """What a scenario found: figures, the parameters they were found with, what a reader must know, and
+    curves of the last round."""
 
     scenario: str
     title: str
     parameters: dict[str, float | int | str]
     figures: tuple[Figure, ...]
     notes: tuple[str, ...] = ()
+    series: tuple[Series, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +87,7 @@ class Conditions:
             machine=f"{_processor()}, {os.cpu_count()} cores",
             kernel=platform.release(),
             python=platform.python_version(),
-            command=shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]),
+            command=shlex.join(["orchard", "loadtest", *_arguments()]),
         )
 
 
@@ -115,6 +127,10 @@ class Report:
                         for f in m["figures"]
                     ),
                     tuple(m["notes"]),
+                    tuple(
+                        Series(s["name"], s["x"], s["y"], tuple((x, y) for x, y in s["points"]))
+                        for s in m.get("series", ())
+                    ),
                 )
                 for m in document["measurements"]
             ]
@@ -138,6 +154,11 @@ class Report:
         return "\n".join(lines).rstrip() + "\n"
 
 
+def worded(parameters: dict[str, float | int | str]) -> list[str]:
+    """Each parameter with its value, in words."""
+    return [f"{name} {f'{v:g}' if isinstance(v, float) else v}" for name, v in parameters.items()]
+
+
 def table(measurement: Measurement) -> Table:
     """A measurement for a terminal."""
     made = Table(title=measurement.title, title_justify="left")
@@ -152,7 +173,7 @@ def table(measurement: Measurement) -> Table:
 def _section(measurement: Measurement) -> list[str]:
     lines: list[str] = []
     if measurement.parameters:
-        lines += [", ".join(f"{name} {value}" for name, value in measurement.parameters.items()) + ".", ""]
+        lines += [", ".join(worded(measurement.parameters)) + ".", ""]
     lines += ["| figure | median | rounds, lowest to highest | x floors |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(_cells(figure))} |" for figure in measurement.figures]
     lines.append("")
@@ -165,17 +186,22 @@ def _cells(figure: Figure) -> Sequence[str]:
     low, high = min(figure.values), max(figure.values)
     return (
         figure.name,
-        f"{_number(figure.median)} {figure.unit}".rstrip(),
-        f"{_number(low)} to {_number(high)} of {len(figure.values)}" if len(figure.values) > 1 else "one",
+        f"{number(figure.median)} {figure.unit}".rstrip(),
+        f"{number(low)} to {number(high)} of {len(figure.values)}" if len(figure.values) > 1 else "one",
         ", ".join(f"{ratio:.2f} {name}" for name, ratio in figure.ratios.items()),
     )
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three digits that matter, and no exponent."""
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.{2 if abs(value) < 10 else 1}f}"
+
+
+def _arguments() -> list[str]:
+    """Those of this program, whether started as `orchard loadtest` or `python -m loadtest`."""
+    return sys.argv[2:] if sys.argv[1:2] == ["loadtest"] else sys.argv[1:]
 
 
 def _commit() -> str:

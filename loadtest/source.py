@@ -64,6 +64,9 @@ class Media:
         return cls("audio", 50, 1, size)
 
 
+EVEN_VIDEO: Final = Media.video()
+
+
 class Source:
     """A track that a peer publishes. Nothing is sent until `start`; a keyframe when one is asked for."""
 

@@ -60,7 +60,9 @@ class Levels:
         here = {**self.gauges, "descriptors": float(self.descriptors)}
         there = {**other.gauges, "descriptors": float(other.descriptors)}
         return {
-            name: (here[name], there.get(name, 0.0)) for name in here if here[name] != there.get(name, 0.0)
+            name: (here[name], there.get(name, 0.0))
+            for name in here
+            if here[name] != there.get(name, 0.0) and not name.endswith("bytes")
         }
 
 
@@ -74,15 +76,15 @@ async def run(bench: Bench, options: Churn, tell: Tell) -> Measurement:
         # One publisher stays all the time: the others pull from it, and an idle server need count nothing.
         _, [source] = await publish(keeper, [FLOWING])
         await keeper.api.close()
-        before = await _settled(target, None, options.settle_s)
+        before = await settled(target, None, options.settle_s)
         # What the first sessions load and allocate once is no leak.
         await _round(target, source.track, WARM_UP, "warm-up", tell)
-        levels = [await _settled(target, before, options.settle_s)]
+        levels = [await settled(target, before, options.settle_s)]
         peaks: list[int] = []
         for number in range(options.rounds):
             await _round(target, source.track, options, f"round {number + 1}", tell)
             peaks.append(target.meter.pss_bytes())
-            levels.append(await _settled(target, before, options.settle_s))
+            levels.append(await settled(target, before, options.settle_s))
     after = levels[1:]
     grown = tuple((b.pss_bytes - a.pss_bytes) / options.sessions for a, b in itertools.pairwise(after))
     figures = [
@@ -141,7 +143,7 @@ async def _open(crowd: Crowd, count: int, name: str, tell: Tell) -> None:
     await asyncio.gather(*(some() for _ in range(OPENING)))
 
 
-async def _settled(target: Target, before: Levels | None, patience_s: float) -> Levels:
+async def settled(target: Target, before: Levels | None, patience_s: float) -> Levels:
     """Levels once they are steady and, but for memory, as `before`. Raises NotBack."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience_s

@@ -1,161 +1,145 @@
-"""How long a browser waits: from its first HTTP call to `connected`, in Chromium without a window.
+"""Clients arrive at a steady rate while media flows: how long each waits, and what it costs.
 
-Chromium is started anew for each round and opens one page of ours, which connects several times and posts
-what it measured. The first time in a new browser pays for the TCP connection and the CORS preflights.
+Arrivals do not wait for each other (open loop): a server that falls behind sees them pile up, as it would
+outside a laboratory. Each pulls a running video, stays a while and leaves.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
-import shutil
-import signal
-import tempfile
+from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Final
 
-from loadtest.report import Figure, Measurement
+import httpx
+
+from loadtest.api import ApiError
+from loadtest.client import ConnectFailed
+from loadtest.crowd import Crowd
+from loadtest.report import Figure, Measurement, Series
+from loadtest.scenarios.crowds import fill, publish, subscribe
+from loadtest.scenarios.window import Window, latency_figures, watch
+from loadtest.source import Media
 
 if TYPE_CHECKING:
-    from loadtest.api import Server
+    from loadtest.api import RemoteTrack
     from loadtest.scenarios.crowds import Tell
-    from loadtest.server import Bench
+    from loadtest.server import Bench, Target
 
-PAGE: Final = Path(__file__).with_name("connect.html")
-PATIENCE_S: Final = 60.0
-STEPS: Final = {
-    "session": "session made",
-    "offer": "offer made",
-    "answer": "answer there",
-    "connected": "connected",
-}
-FLAGS: Final = (
-    "--headless=new",
-    "--no-sandbox",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-gpu",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-    "--allow-loopback-in-peer-connection",
-    "--disable-features=WebRtcHideLocalIpsWithMdns",
-)
-
-
-class BrowserFailed(Exception):
-    """Chromium is missing, or its page reported an error or nothing."""
+IDLE_S: Final = 2.0  # before the arrivals: what media alone costs
 
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Options: browsers started, and connections that each makes."""
+    """Options: `rate` arrivals per second for `seconds`, each of which stays `stay_s`; `subscribers` receive
+    video of `packets_per_s` all the time."""
 
-    rounds: int = 5
-    connections: int = 4
+    rate: float = 50
+    seconds: float = 6.0
+    stay_s: float = 2.0
+    subscribers: int = 10
+    packets_per_s: float = 250
+    rounds: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One stretch of arrivals: connect times in ms, in their order, and what it cost."""
+
+    times_ms: list[float]
+    cpu_ms: float
+    window: Window
+    failures: Counter[str]
 
 
 async def run(bench: Bench, options: Connect, tell: Tell) -> Measurement:
-    """One browser per round. Raises BrowserFailed."""
-    first: list[dict[str, float]] = []
-    later: list[dict[str, float]] = []
-    async with bench.target() as target:
+    """All rounds against one server. Raises ConnectFailed, ApiError, ServerFailed."""
+    rounds: list[Round] = []
+    async with bench.target() as target, Crowd(target.server, connections=256) as crowd:
+        media = Media.video(packets_per_s=options.packets_per_s)
+        _, [source] = await publish(crowd, [media])
+        await fill(crowd, [source.track], options.subscribers, lambda _: None)
         for number in range(options.rounds):
-            tell("browsers", number, options.rounds)
-            times = await _browse(target.server, options.connections)
-            first.append(times[0])
-            later += times[1:]
-        tell("browsers", options.rounds, options.rounds)
+            tell("round", number, options.rounds)
+            rounds.append(await _round(target, crowd, source.track, options))
+        tell("round", options.rounds, options.rounds)
+    reasons = sum((r.failures for r in rounds), Counter[str]())
     return Measurement(
         "connect",
-        "First HTTP call to connected, Chromium",
-        {"browsers": options.rounds, "connections each": options.connections},
+        "Arrivals",
+        {
+            "arrivals per second": options.rate,
+            "seconds per round": options.seconds,
+            "each stays s": options.stay_s,
+            "subscribers all the time": options.subscribers,
+            "their packets per second": options.packets_per_s,
+        },
         (
-            *_figures("new browser", first),
-            *_figures("same browser again", later),
-        ),
-        (
-            "Times since the page called sessions/new, steps in their order; the answer is that of "
-            "tracks/new. One video and one sound of the fake devices are pushed. The page is of another "
-            "origin than the API, as in an application: a new browser pays for CORS preflights.",
-        ),
-    )
-
-
-def _figures(which: str, times: list[dict[str, float]]) -> list[Figure]:
-    if not times:
-        return []
-    return [Figure(f"{which}: {text}", "ms", tuple(t[step] for t in times)) for step, text in STEPS.items()]
-
-
-async def _browse(server: Server, connections: int) -> list[dict[str, float]]:
-    """Start a browser, let it connect, end it."""
-    binary = shutil.which("chromium")
-    if binary is None:
-        raise BrowserFailed("chromium: not found; on Debian it is the package chromium")
-    site = _Site()
-    listener = await asyncio.start_server(site.serve, "127.0.0.1", 0)
-    port = listener.sockets[0].getsockname()[1]
-    query = urlencode(
-        {"api": f"{server.url}/apps/{server.app}", "secret": server.secret, "connections": connections}
-    )
-    async with listener:
-        with tempfile.TemporaryDirectory(prefix="orchard-loadtest-", ignore_cleanup_errors=True) as profile:
-            process = await asyncio.create_subprocess_exec(
-                *(binary, *FLAGS, f"--user-data-dir={profile}", f"http://127.0.0.1:{port}/#{query}"),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            try:
-                return await asyncio.wait_for(site.result, PATIENCE_S)
-            except TimeoutError:
-                raise BrowserFailed(f"the page reported nothing within {PATIENCE_S:g} s") from None
-            finally:
-                # The group is the browser's own: it was started as the leader of a new session.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
-
-
-class _Site:
-    """Two requests: the page, and the post of what it measured."""
-
-    def __init__(self) -> None:
-        self.result: asyncio.Future[list[dict[str, float]]] = asyncio.get_running_loop().create_future()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request per connection."""
-        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            page = b""
-            if head.startswith("GET / "):
-                page = await asyncio.to_thread(PAGE.read_bytes)
-            elif head.startswith("POST /result "):
-                length = next(
-                    int(line.partition(":")[2])
-                    for line in head.lower().splitlines()
-                    if line.startswith("content-length:")
+            *(
+                Figure(
+                    f"first call to connected, {name}",
+                    "ms",
+                    tuple(_percentile(r.times_ms, p) for r in rounds),
                 )
-                self._take(json.loads(await reader.readexactly(length)))
-            status = "200 OK" if not head.startswith("GET /favicon") else "404 Not Found"
-            writer.write(
-                f"HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\n"
-                f"Content-Length: {len(page)}\r\nConnection: close\r\n\r\n".encode()
-                + page
-            )
-            await writer.drain()
+                for name, p in (("median", 50), ("95 %", 95), ("99 %", 99), ("longest", 100))
+            ),
+            Figure("CPU per set-up and leaving", "ms", tuple(r.cpu_ms for r in rounds)),
+            Figure("failed", "", tuple(float(r.failures.total()) for r in rounds)),
+            Figure("server's core busy", "%", tuple(100 * r.window.cpu_s / r.window.seconds for r in rounds)),
+            *latency_figures("media meanwhile: ", [r.window for r in rounds]),
+        ),
+        (
+            "From a client's first HTTP call to its SRTP keys, as a client saw it; all share one core, "
+            "whose own delays are part of it. CPU is the server's, less what media alone took in the seconds "
+            "before, over the set-ups.",
+            *(f"Failed {count} times: {reason}." for reason, count in reasons.most_common(5)),
+        ),
+        (
+            Series(
+                "First call to connected",
+                "ms",
+                "% connected",
+                tuple(
+                    (time_ms, 100 * (place + 1) / len(rounds[-1].times_ms))
+                    for place, time_ms in enumerate(sorted(rounds[-1].times_ms))
+                ),
+            ),
+        ),
+    )
 
-    def _take(self, posted: dict[str, Any]) -> None:
-        if self.result.done():
+
+async def _round(target: Target, crowd: Crowd, track: RemoteTrack, options: Connect) -> Round:
+    idle = await watch(target, crowd, IDLE_S)
+    times_ms: list[float] = []
+    failures: Counter[str] = Counter()
+
+    async def arrive() -> None:
+        began = crowd.now()
+        try:
+            peer = await subscribe(crowd, [track])
+        except (ConnectFailed, ApiError, httpx.TransportError) as error:
+            failures[type(error).__name__] += 1
             return
-        if "error" in posted:
-            self.result.set_exception(BrowserFailed(f"the page failed: {posted['error']}"))
-        else:
-            self.result.set_result(posted["times"])
+        times_ms.append(1000 * (crowd.now() - began))
+        await asyncio.sleep(options.stay_s)
+        peer.close()
+
+    async def arrivals() -> None:
+        count = max(1, round(options.rate * options.seconds))
+        began = crowd.now()
+        async with asyncio.TaskGroup() as group:
+            for number in range(count):
+                await asyncio.sleep(max(0.0, began + number / options.rate - crowd.now()))
+                group.create_task(arrive())
+
+    under_way = asyncio.ensure_future(arrivals())
+    window = await watch(target, crowd, options.seconds + options.stay_s)
+    await under_way
+    cpu_s = window.cpu_s - idle.cpu_s * window.seconds / idle.seconds
+    return Round(times_ms, 1000 * cpu_s / max(1, len(times_ms)), window, failures)
+
+
+def _percentile(values: list[float], percent: float) -> float:
+    """The value that `percent` of them do not exceed; 0 of none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0

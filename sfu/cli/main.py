@@ -13,6 +13,7 @@ from sfu.cli.apps import apps
 from sfu.cli.config import config
 from sfu.cli.doctor import doctor
 from sfu.cli.errors import CommandError
+from sfu.cli.loadtest import loadtest
 from sfu.cli.serve import serve
 from sfu.cli.sessions import sessions
 from sfu.cli.terminal import err, out
@@ -31,6 +32,11 @@ app.command("config")(config)
 app.command("doctor")(doctor)
 app.add_typer(apps, name="app")
 app.add_typer(sessions, name="sessions")
+app.command(
+    "loadtest",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(loadtest)
 
 
 def _version(asked: bool) -> None:

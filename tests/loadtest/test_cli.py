@@ -88,7 +88,55 @@ def test_churn_finds_everything_back(tmp_path: Path) -> None:
     assert figures["descriptors before"] == figures["descriptors after each round"]
 
 
+def test_loss_is_repaired_and_what_is_lost_for_good_is_told(tmp_path: Path) -> None:
+    arguments = ("--down", "0.1", "--subscribers", "3", "--rounds", "1", "--window", "1", "--rate", "200")
+    figures = measured(tmp_path, "loss", *arguments)
+    assert 2 < figures["missing when a later one came"] < 30
+    assert figures["repaired, of those"] > 50
+    assert figures["lost for good"] < figures["missing when a later one came"]
+    assert figures["the publisher was asked for, of what it sent"] == 0
+
+
+def test_a_meeting_delivers_everybody_to_everybody(tmp_path: Path) -> None:
+    figures = measured(tmp_path, "rooms", "--rooms", "2", "--size", "3", "--rounds", "1", "--window", "0.5")
+    assert figures["not delivered"] == 0
+    assert figures["delivered"] > 0
+
+
+def test_arrivals_connect_while_media_flows(tmp_path: Path) -> None:
+    arguments = ("--rate", "10", "--window", "1", "--stay", "0.2", "--subscribers", "1", "--rounds", "1")
+    figures = measured(tmp_path, "connect", *arguments)
+    assert figures["failed"] == 0
+    assert 0 < figures["first call to connected, median"] <= figures["first call to connected, longest"]
+
+
+def test_an_overload_that_is_none_ends_well(tmp_path: Path) -> None:
+    arguments = ("--subscribers", "2", "--first-rate", "50", "--highest-rate", "60", "--step", "0.5")
+    figures = measured(tmp_path, "overload", *arguments, "--window", "0.5")
+    assert figures["at 150 %: audio not delivered"] < 50
+    assert figures["all well after the overload"] < 15
+
+
+def test_a_soak_finds_nothing_stuck_and_everything_back(tmp_path: Path) -> None:
+    arguments = ("--minutes", "0.1", "--population", "4", "--changes", "20", "--lost", "0.05")
+    figures = measured(tmp_path, "soak", *arguments)
+    assert figures["stuck for 3 s or more"] == 0
+    assert figures["failed"] == 0
+    assert figures["held by the server when all are gone"] == 0
+    assert sum(value for name, value in figures.items() if name.startswith("changes: ")) > 10
+
+
+def test_a_report_is_one_file_and_a_run_compares_with_itself(tmp_path: Path) -> None:
+    measured(tmp_path, "floor", "--receivers", "2", "--rounds", "3")
+    json, html = str(tmp_path / "result.json"), tmp_path / "report.html"
+    assert loadtest("report", json, json, "--to", str(html)).exit_code == 0
+    assert html.read_text().count("<section") == 2
+    compared = loadtest("compare", json, json)
+    assert compared.exit_code == 0
+    assert compared.output.count("same") == 3
+
+
 @pytest.mark.browser
 def test_chromium_is_timed(tmp_path: Path) -> None:
-    figures = measured(tmp_path, "connect", "--rounds", "1", "--connections", "2")
+    figures = measured(tmp_path, "browser-connect", "--rounds", "1", "--connections", "2")
     assert 0 < figures["same browser again: connected"] < 5000
