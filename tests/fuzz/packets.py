@@ -87,7 +87,7 @@ def malformed(rng: random.Random, made: RtpPacket) -> bytes:
             data[0] = data[0] & 0xF0 | rng.randrange(16)  # CSRCs that are not there
         elif what == 2:
             data[0] |= 0x10  # an extension that is payload
-        elif what == 3 and data[0] & 0x10 and not data[0] & 0x0F:
+        elif what == 3 and len(data) > 16 and data[0] & 0x10 and not data[0] & 0x0F:
             data[12:14] = rng.choice((b"\xbe\xde", b"\x10\x00", b"\x10\x0f", b"\0\0"))
             data[15] = rng.choice((0, 1, 2, 255))
         elif what == 4:
