@@ -91,10 +91,15 @@ static inline struct piece *seqmap_restart(struct seqmap *m, uint32_t in, uint32
     return piece;
 }
 
-/* The piece that an input of the present source belongs to, or NULL when it is older than the run. */
+/* The piece that an input of the present source belongs to, or NULL when it is older than the run or was left
+ * out: its number is the one after it. */
 static inline const struct piece *seqmap_of_input(const struct seqmap *m, uint32_t in) {
-    for (uint32_t i = m->count; i-- > m->run;)
-        if (eseq_diff(in, m->pieces[i].first) >= 0) return &m->pieces[i];
+    for (uint32_t i = m->count; i-- > m->run;) {
+        const struct piece *piece = &m->pieces[i];
+        if (eseq_diff(in, piece->first) < 0) continue;
+        if (i + 1 < m->count && eseq_diff(in + piece->offset, piece[1].first + piece[1].offset) >= 0) return NULL;
+        return piece;
+    }
     return NULL;
 }
 

@@ -147,6 +147,28 @@ def test_who_starts_from_the_cache_between_two_slices_gets_nothing_twice(hurried
     assert [packet.payload for packet in late.take()] == [video(n, key=n == 1).payload for n in (1, 2, 3)]
 
 
+def test_padding_that_a_start_from_the_cache_left_out_does_not_take_the_next_packets_number(
+    hurried: Node,
+) -> None:
+    """Its turn comes once more while it waits. Under the number of another it would cost that packet, and a
+    resend of it would seal other bytes under one index."""
+    publisher = hurried.client()
+    track = hurried.media.add_track(publisher.peer, VIDEO)
+    subscribed(hurried, track, 100)
+    publisher.send(video(1, key=True), video(2))
+    hurried.read()
+    publisher.send(replace(video(3), payload=b"", padding=200))  # behind the run that is under way
+    hurried.read()
+    (late,) = subscribed(hurried, track, 1)
+    hurried.advance(0)
+    publisher.send(video(4))
+    hurried.read()
+    hurried.advance(0)
+    packets = late.take()
+    assert [packet.payload for packet in packets] == [video(n, key=n == 1).payload for n in (1, 2, 4)]
+    assert [packet.sequence - packets[0].sequence for packet in packets] == [0, 1, 2]
+
+
 def test_overload_sheds_video_and_keeps_audio() -> None:
     node = Node(replace(AT_ONCE, overload_s=0.25))
     publisher = node.client()

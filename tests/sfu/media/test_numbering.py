@@ -96,3 +96,14 @@ def test_millions_of_steps_number_as_the_list_does(seed: int) -> None:
     walk = Walk(seed)
     for _ in range(1_000_000):
         walk.step()
+
+
+def test_an_input_that_was_left_out_has_no_number() -> None:
+    """Its number is the next one's: asked for again, it must not get that."""
+    module = ProbeNumbers()
+    module.restart(100, 500, 1)
+    assert module.number_of(100) == 500
+    assert module.skip(102)
+    assert module.skip(103)
+    assert module.number_of(104) == 502
+    assert [module.number_of(number) for number in (101, 102, 103, 104)] == [501, None, None, 502]
