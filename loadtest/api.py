@@ -2,7 +2,7 @@
 
 Any server of that API will do, so nothing here knows more than the API's own words. One `Api` is shared
 by all clients of a process; connections are kept alive. What a client needs of a server at all is
-`Signalling`: a server of another kind gets an adapter (janus.py).
+`Signalling`: a server of another kind gets an adapter of its own.
 """
 
 from __future__ import annotations
