@@ -190,6 +190,7 @@ static inline struct cached *cache_put(struct cache *c, struct cache_pool *p, ui
     uint32_t step = (uint32_t)((sizeof(struct cached) + size + 7) & ~(size_t)7);
     if (size == 0 || step > CACHE_BLOCK || blocks_max == 0) return NULL;
     if (!c->index) {
+        if (p->free == CACHE_NONE && p->top == p->blocks) return NULL; /* no block to find anything in */
         c->index = calloc(c->index_min, sizeof *c->index);
         if (!c->index) return NULL;
         c->mask = c->index_min - 1;

@@ -41,8 +41,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct cache_pool p;
     int64_t now_us = 1000000;
     memset(owners, 0, sizeof owners);
-    uint32_t blocks_max = 1 + take8(&r) % 8;
-    CLAIM(cache_pool_init(&p, (uint64_t)BLOCKS * CACHE_BLOCK + 5) == 0 && p.blocks == BLOCKS);
+    uint8_t start = take8(&r);
+    uint32_t blocks_max = 1 + start % 8, blocks = start & 0x80 ? BLOCKS : start % 3; /* of the pool: few, or none */
+    CLAIM(cache_pool_init(&p, (uint64_t)blocks * CACHE_BLOCK + 5) == 0 && p.blocks == blocks);
     cache_init(&owners[0].cache, 16);
     cache_init(&owners[1].cache, 128);
     uint32_t number = 0x10000u - 20;
@@ -74,7 +75,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 number++;
             }
         }
-        CLAIM(owners[0].cache.blocks <= blocks_max && owners[1].cache.blocks <= blocks_max);
+        for (uint32_t k = 0; k < 2; k++) {
+            CLAIM(owners[k].cache.blocks <= blocks_max);
+            CLAIM(owners[k].cache.blocks || !owners[k].cache.index); /* what holds nothing takes no memory */
+        }
     }
     check_blocks(&p, owners);
     for (uint32_t k = 0; k < 2; k++) {
