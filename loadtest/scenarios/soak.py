@@ -79,6 +79,8 @@ async def run(bench: Bench, options: Soak, tell: Tell) -> Measurement:
             soaking = asyncio.ensure_future(_soak(target, crowd, sources, options, state, tell))
             window = await watch(target, crowd, options.minutes * 60)
             await soaking
+            for peer in state.peers:
+                _leave(peer)
             state.failed.update(crowd.failures)
         tell("settling", 0, 0)
         after, left = await _back(target, before)
@@ -160,7 +162,7 @@ async def _change(
             _spoil(state.peers[-1], options, state)
         elif kind == "leave":
             state.peers.remove(peer)
-            peer.close()
+            _leave(peer)
         elif kind == "pull" and missing:
             await peer.pull([chance.choice(missing)])
         elif kind == "drop" and len(peer.tracks) > 1:
@@ -171,6 +173,13 @@ async def _change(
         state.failed[f"{kind}: {error}"] += 1
     else:
         state.done[kind] += 1
+
+
+def _leave(peer: Peer) -> None:
+    """Say goodbye over a link that loses nothing: a server that hears none has to wait for consent to run
+    out, half a minute and more, and what it still holds then would look like a leak."""
+    peer.lose(0, 0)
+    peer.close()
 
 
 def _spoil(peer: Peer, options: Soak, state: State) -> None:
