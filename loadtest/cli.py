@@ -7,6 +7,7 @@ after it.
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -18,6 +19,7 @@ from loadtest.api import Server
 from loadtest.compare import compare
 from loadtest.floor import RUN
 from loadtest.html import to_html
+from loadtest.janus import Janus, NoNetwork, private_network
 from loadtest.report import Report
 from loadtest.running import Common, console, keep, measured, run
 from loadtest.scenarios import (
@@ -30,8 +32,10 @@ from loadtest.scenarios import (
     meetings,
     memory,
     overload,
+    record,
     setup,
     soak,
+    versus,
 )
 from loadtest.server import OwnServer, RunningServer
 from loadtest.source import Media
@@ -45,6 +49,14 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+
+class Beside(StrEnum):
+    """What is measured."""
+
+    ORCHARD = "orchard"
+    JANUS = "janus"
+
 
 Rounds = Annotated[int, typer.Option(min=1, max=1000, help="Rounds; the median of them is the result.")]
 Window = Annotated[float, typer.Option(min=0.1, max=600, help="Seconds per round.")]
@@ -99,10 +111,27 @@ def run_fanout(
     window: Window = 4.0,
     rate: Rate = 500,
     size: Size = 1200,
+    target: Annotated[Beside, typer.Option(help="The server, or it and Janus in turns.")] = Beside.ORCHARD,
 ) -> None:
     """CPU per delivered packet: one publisher, many subscribers."""
     options = fanout.Fanout(tuple(subscribers or (10, 40)), rounds, window, rate, size)
+    if target is Beside.JANUS:
+        _beside_janus(context, options)
+        return
     run(context, lambda bench, tell: fanout.run(bench, options, tell))
+
+
+def _beside_janus(context: typer.Context, options: fanout.Fanout) -> None:
+    bench = cast("Common", context.obj).bench
+    if not isinstance(bench, OwnServer):
+        raise typer.BadParameter("--target janus starts both servers itself; leave --url out")
+    try:
+        private_network()
+    except NoNetwork as error:
+        console.print(f"NoNetwork: {error}", style="red", markup=False)
+        raise typer.Exit(1) from error
+    servers = {"orchard": bench.target(), "janus": Janus(bench.core).target()}
+    run(context, lambda _, tell: versus.run(servers, options, tell))
 
 
 @app.command("setup")
@@ -269,6 +298,18 @@ def run_floor(
 ) -> None:
     """The least that a fan-out can cost on this machine; needs no server."""
     run(context, lambda _, tell: floor.run(floor.FloorOptions(receivers, rounds, size, run_length), tell))
+
+
+@app.command("record")
+def run_record(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="The trace to write.", dir_okay=False)],
+    seconds: Annotated[float, typer.Option(min=1, max=600)] = 10.0,
+    width: Annotated[int, typer.Option(min=160, max=1920, help="Of the picture, which is 16:9.")] = 640,
+) -> None:
+    """Record a trace of Chromium's video, for --trace."""
+    options = record.Record(path, seconds, width)
+    run(context, lambda bench, tell: record.run(bench, options, tell))
 
 
 @app.command("all")

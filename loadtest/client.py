@@ -118,6 +118,10 @@ class Peer:
         """Give up one subscription. Raises ApiError, and KeyError for a track that is not pulled."""
         await self._crowd.api.close_tracks(self.session, [self._pulled.pop(track).mid])
 
+    def ask_keyframe(self, track: RemoteTrack) -> None:
+        """Send a PLI. Raises KeyError for a track that is not pulled."""
+        self.endpoint.send_rtcp(rtcp.pli(self._ssrc, self._pulled[track].ssrc))
+
     @property
     def tracks(self) -> list[RemoteTrack]:
         """What is pulled."""

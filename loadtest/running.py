@@ -20,6 +20,7 @@ from loadtest.report import Conditions, Report, table
 from loadtest.scenarios.browser import BrowserFailed
 from loadtest.scenarios.churn import NotBack
 from loadtest.server import ServerFailed
+from loadtest.trace import TraceError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -41,6 +42,7 @@ FAILURES = (
     ProcessGone,
     NotBack,
     BrowserFailed,
+    TraceError,
     OSError,
     httpx.TransportError,
 )

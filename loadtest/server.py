@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Final, Protocol
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadtest.api import Server
+from loadtest.api import Server, Site
 from loadtest.meter import Meter
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ServerFailed(Exception):
 class Target:
     """A running server: where it is, what it costs, and on which core it runs."""
 
-    server: Server
+    server: Site
     meter: Meter
     core: int
     metrics_secret: str = ""

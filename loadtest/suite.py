@@ -6,6 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from loadtest.scenarios import connect, fanout, floor, loss, meetings, memory, overload, setup, soak
+from loadtest.source import Media
+from loadtest.trace import CHROMIUM, load
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,6 +42,13 @@ def full(long: bool) -> list[Scenario]:
         _floor,
         partial(_with, fanout.run, fanout.Fanout(sizes, rounds, window_s, packets_per_s=100)),
         partial(_with, loss.run, loss.Loss(down=0.1, rounds=rounds, window_s=window_s)),
+        partial(
+            _with,
+            loss.run,
+            loss.Loss(
+                down=0.1, run=4, rounds=rounds, window_s=window_s, media=Media.recorded(load(CHROMIUM))
+            ),
+        ),
         partial(_with, loss.run, loss.Loss(down=0.0, publisher_up=0.1, rounds=rounds, window_s=window_s)),
         partial(_with, loss.run, loss.Loss(down=0.1, up=0.1, run=4, rounds=rounds, window_s=window_s)),
         partial(_with, meetings.run, meetings.Meetings(1, 8, rounds, window_s)),

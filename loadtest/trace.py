@@ -7,16 +7,19 @@ flags (1 begins a frame, 2 ends it, 4 of a keyframe, 8 padding alone). No pictur
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from loadtest.seal import FIRST, KEY, LAST, PADDING, SealError, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 Packet = tuple[int, int, int, int]
 Sight = tuple[int, int, int, int, bool, bytes]
+
+CHROMIUM: Final = Path(__file__).with_name("traces") / "chromium-vp8-360p.csv"
+"""Ours: ten seconds of 1.7 Mbit/s with three keyframes of 34 packets."""
 
 GAP_US: Final = 33_000  # from the last packet to the first again: a frame's
 MOST: Final = 1200  # bytes of payload; what is longer than the clients' packets may be is cut

@@ -15,13 +15,16 @@ import signal
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlencode
 
+from loadtest.api import Server
 from loadtest.report import Figure, Measurement
 
 if TYPE_CHECKING:
-    from loadtest.api import Server
+    from collections.abc import AsyncGenerator
+
+    from loadtest.api import Site
     from loadtest.scenarios.crowds import Tell
     from loadtest.server import Bench
 
@@ -67,7 +70,8 @@ async def run(bench: Bench, options: Browser, tell: Tell) -> Measurement:
     async with bench.target() as target:
         for number in range(options.rounds):
             tell("browsers", number, options.rounds)
-            times = await _browse(target.server, options.connections)
+            async with browsing(target.server, connections=options.connections) as posted:
+                times = cast("list[dict[str, float]]", posted["times"])
             first.append(times[0])
             later += times[1:]
         tell("browsers", options.rounds, options.rounds)
@@ -93,17 +97,19 @@ def _figures(which: str, times: list[dict[str, float]]) -> list[Figure]:
     return [Figure(f"{which}: {text}", "ms", tuple(t[step] for t in times)) for step, text in STEPS.items()]
 
 
-async def _browse(server: Server, connections: int) -> list[dict[str, float]]:
-    """Start a browser, let it connect, end it."""
+@contextlib.asynccontextmanager
+async def browsing(server: Site, **asked: int) -> AsyncGenerator[dict[str, Any]]:
+    """Start a browser with our page, which is told what is asked; gives what it posted. The browser ends with
+    the context. Raises BrowserFailed."""
+    if not isinstance(server, Server):
+        raise BrowserFailed("the page speaks the session API alone")
     binary = shutil.which("chromium")
     if binary is None:
         raise BrowserFailed("chromium: not found; on Debian it is the package chromium")
-    site = _Site()
+    site = _Desk()
     listener = await asyncio.start_server(site.serve, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
-    query = urlencode(
-        {"api": f"{server.url}/apps/{server.app}", "secret": server.secret, "connections": connections}
-    )
+    query = urlencode({"api": f"{server.url}/apps/{server.app}", "secret": server.secret, **asked})
     async with listener:
         with tempfile.TemporaryDirectory(prefix="orchard-loadtest-", ignore_cleanup_errors=True) as profile:
             process = await asyncio.create_subprocess_exec(
@@ -114,9 +120,7 @@ async def _browse(server: Server, connections: int) -> list[dict[str, float]]:
                 start_new_session=True,
             )
             try:
-                return await asyncio.wait_for(site.result, PATIENCE_S)
-            except TimeoutError:
-                raise BrowserFailed(f"the page reported nothing within {PATIENCE_S:g} s") from None
+                yield await _posted(site)
             finally:
                 # The group is the browser's own: it was started as the leader of a new session.
                 with contextlib.suppress(ProcessLookupError):
@@ -124,11 +128,18 @@ async def _browse(server: Server, connections: int) -> list[dict[str, float]]:
                 await process.wait()
 
 
-class _Site:
+async def _posted(site: _Desk) -> dict[str, Any]:
+    try:
+        return await asyncio.wait_for(site.result, PATIENCE_S)
+    except TimeoutError:
+        raise BrowserFailed(f"the page reported nothing within {PATIENCE_S:g} s") from None
+
+
+class _Desk:
     """Two requests: the page, and the post of what it measured."""
 
     def __init__(self) -> None:
-        self.result: asyncio.Future[list[dict[str, float]]] = asyncio.get_running_loop().create_future()
+        self.result: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request per connection."""
@@ -158,4 +169,4 @@ class _Site:
         if "error" in posted:
             self.result.set_exception(BrowserFailed(f"the page failed: {posted['error']}"))
         else:
-            self.result.set_result(posted["times"])
+            self.result.set_result(posted)

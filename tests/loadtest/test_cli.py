@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -140,3 +143,46 @@ def test_a_report_is_one_file_and_a_run_compares_with_itself(tmp_path: Path) -> 
 def test_chromium_is_timed(tmp_path: Path) -> None:
     figures = measured(tmp_path, "browser-connect", "--rounds", "1", "--connections", "2")
     assert 0 < figures["same browser again: connected"] < 5000
+
+
+@pytest.mark.browser
+def test_chromium_is_recorded_and_played_again(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    recorded = measured(tmp_path, "record", str(trace), "--seconds", "2", "--width", "320")
+    assert recorded["packets"] > 20
+    assert recorded["keyframes"] >= 1
+    arguments = ("--trace", str(trace), "--subscribers", "2", "--rounds", "1", "--window", "1")
+    played = measured(tmp_path, "loss", *arguments, "--down", "0")
+    assert played["lost for good"] == 0
+    assert played["missing when a later one came"] == 0
+
+
+@pytest.mark.netns
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+@pytest.mark.skipif(shutil.which("janus") is None, reason="Debian's package janus is not installed")
+def test_janus_and_orchard_take_turns(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    command = (
+        sys.executable,
+        "-m",
+        "loadtest",
+        "--core",
+        str(min(os.sched_getaffinity(0))),
+        "--json",
+        str(path),
+    )
+    arguments = ("fanout", "--target", "janus", "--subscribers", "3", "--rounds", "2", "--window", "0.5")
+    # A process of its own: it leaves this one's network.
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [measurement] = Report.from_json(path.read_text()).measurements
+    figures = {figure.name: figure.values for figure in measurement.figures}
+    assert figures["janus: not delivered"] == figures["orchard: not delivered"] == (0, 0)
+    assert len(figures["CPU per delivered packet, orchard over janus"]) == 2
+
+
+def test_janus_is_started_and_never_somebody_elses() -> None:
+    where = ("--url", "http://127.0.0.1:9/v1", "--app", "a", "--secret", "b", "--pid", str(os.getpid()))
+    result = loadtest(*where, "fanout", "--target", "janus")
+    assert result.exit_code == 2
+    assert "leave --url out" in result.output

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loadtest.seal import FIRST, KEY, LAST, PADDING
-from loadtest.trace import Sight, TraceError, from_sights, load, parse, render
+from loadtest.trace import CHROMIUM, Sight, TraceError, from_sights, load, parse, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,3 +73,13 @@ def test_a_trace_that_can_not_be_sent_is_an_error(tmp_path: Path) -> None:
     path.write_text("0,0,1100,0\n")
     with pytest.raises(TraceError, match="keyframe"):
         load(path)
+
+
+def test_ours_has_keyframes_in_bursts() -> None:
+    trace = load(CHROMIUM)
+    packets = parse(CHROMIUM.read_text())
+    keyframes = [at for at, (_, _, _, flags) in enumerate(packets) if flags & (FIRST | KEY) == FIRST | KEY]
+    sizes = [sum(p[1] == packets[at][1] for p in packets) for at in keyframes]
+    assert trace.count == len(packets)
+    assert len(keyframes) >= 2
+    assert min(sizes) >= 10
