@@ -79,6 +79,7 @@ cdef extern from "cache.h" nogil:
         uint16_t size
         uint8_t keyframe
         uint8_t repaired
+        uint8_t codec
         uint8_t *data
     struct cache_pool_t "cache_pool":
         uint8_t *memory
@@ -501,7 +502,7 @@ cdef struct Packet:
     uint32_t eseq
     int64_t arrival_us
     bint keyframe
-    bint red
+    uint8_t codec                # of its payload type when it came: what it leaves as must not change after
     bint repaired                # came as RTX
     vp8_numbers vp8
     int64_t waits_since_us       # when it was read from the socket

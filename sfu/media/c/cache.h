@@ -34,8 +34,9 @@ struct cached {
     int64_t arrival_us;
     uint32_t eseq;
     uint16_t size;
-    uint8_t keyframe; /* begins a keyframe */
-    uint8_t repaired; /* came as RTX */
+    uint8_t keyframe : 1; /* begins a keyframe */
+    uint8_t repaired : 1; /* came as RTX */
+    uint8_t codec;        /* that its payload type had then */
     uint8_t data[];
 };
 

@@ -14,9 +14,9 @@ cdef bint packet_read(Engine e, uint32_t source, const cached_t *kept, Packet *p
     p.arrival_us = kept.arrival_us
     p.keyframe = kept.keyframe
     p.repaired = kept.repaired
-    p.red = e.tracks[s.track].codec[p.rtp.pt] == CODEC_RED
+    p.codec = kept.codec
     p.next = NONE
-    vp8_of(&e.tracks[s.track], p)
+    vp8_of(p)
     return True
 
 

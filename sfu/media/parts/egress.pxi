@@ -225,7 +225,7 @@ cdef int egress_seal(
     target.timestamp = piece_stamp(piece, p.rtp.timestamp)
     target.seq = <uint16_t> number
     target.pt = r.types[p.rtp.pt]
-    target.red = p.red
+    target.red = p.codec == CODEC_RED
     target.mixed = g.mixed
     target.rtx = as_rtx
     target.mid_id = g.mid_id

@@ -2,10 +2,9 @@
 # Calls tables.
 
 
-cdef inline void vp8_of(const Track *t, Packet *p) noexcept nogil:
+cdef inline void vp8_of(Packet *p) noexcept nogil:
     """Where the running numbers of a packet stand; a packet of another codec has none."""
-    cdef bint vp8 = t.codec[p.rtp.pt] == CODEC_VP8
-    vp8_read(&p.vp8, p.rtp.data + p.rtp.payload_at, p.rtp.payload_size if vp8 else 0)
+    vp8_read(&p.vp8, p.rtp.data + p.rtp.payload_at, p.rtp.payload_size if p.codec == CODEC_VP8 else 0)
 
 
 cdef inline void source_flows(Engine e, Source *s, Track *t, const Packet *p) noexcept nogil:

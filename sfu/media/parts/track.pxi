@@ -326,8 +326,9 @@ cdef int media_in(Engine e, uint32_t index, int64_t now_us) noexcept nogil:
     cdef Packet *p = &e.arriving
     cdef Source *s = &e.sources[index]
     cdef Track *t = &e.tracks[s.track]
+    p.codec = t.codec[p.rtp.pt]
     p.keyframe = t.video and codec_keyframe(
-        t.codec[p.rtp.pt], p.rtp.data + p.rtp.payload_at, p.rtp.payload_size, t.codec
+        p.codec, p.rtp.data + p.rtp.payload_at, p.rtp.payload_size, t.codec
     )
     if p.keyframe:
         source_keyframe(e, s, t, p)
@@ -336,12 +337,11 @@ cdef int media_in(Engine e, uint32_t index, int64_t now_us) noexcept nogil:
         e.padding_in += 1
     else:
         source_flows(e, s, t, p)
-    vp8_of(t, p)
+    vp8_of(p)
     source_keep(e, s, t.video, p)
     p.source = index
     p.source_generation = s.generation
     p.layer = s.layer
-    p.red = t.codec[p.rtp.pt] == CODEC_RED
     if t.routes == NONE:
         return 0
     if not p.kept:

@@ -10,7 +10,7 @@ import pytest
 
 from sfu.base.ids import PayloadType, Ssrc
 from sfu.media.limits import Limits
-from sfu.media.tracks import Feedback, Routes
+from sfu.media.tracks import Feedback, IngressCodec, Routes
 from sfu.wire.rtcp import Nack, PictureLoss, ReceiverReport, ReportBlock, SenderReport, Unknown
 from sfu.wire.rtp import RtpPacket, serialize_rtp
 from tests.sfu.media.peers import (
@@ -166,6 +166,23 @@ def test_without_rtx_nothing_is_resent_whose_header_would_be_another_now(node: N
     (changed,) = raw(call.subscriber)
     call.nack(int.from_bytes(changed[2:4], "big"))
     assert raw(call.subscriber) == [changed]
+
+
+def test_without_rtx_a_resend_knows_no_codec_that_was_named_after_the_first_send(node: Node) -> None:
+    """Bytes that a codec tells to rewrite (picture ids, types inside RED) are those of when the packet came:
+    a publisher that offers its payload type anew may not make us seal one index twice."""
+    call = Call(node, rtx=False)
+    numbered = b"\x90\xe0\x85\x10\x07\x05"  # X; I, L, T and K: picture id, TL0PICIDX, KEYIDX
+    for at, ssrc in enumerate((0x11, 0x12)):  # the second has its numbers shifted
+        packet = video(at + 1, ssrc=ssrc, key=True, timestamp=3000 * (at + 1))
+        call.publisher.send(replace(packet, payload=numbered + packet.payload[1:]))
+        node.read()
+        node.now += 1
+    *_, first = raw(call.subscriber)
+    other = replace(REPAIRABLE, codecs={VP8: IngressCodec("H264", 90000, VP8_RTX)})
+    node.media.update_track(call.track, other)
+    call.nack(int.from_bytes(first[2:4], "big"))
+    assert raw(call.subscriber) == [first]
 
 
 def test_a_number_is_not_resent_again_within_a_round_trip(call: Call) -> None:
