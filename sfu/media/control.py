@@ -224,6 +224,7 @@ class MediaControl:
         """The socket has room again: send what waited, and go on forwarding."""
         self._engine.on_writable()
         self._engine.forward(_us(self._now))
+        self._take_engine_events(self._now)
 
     def timer_at(self) -> float:
         """The moment at which `handle_timer` has work: once a second at least, for the counters."""

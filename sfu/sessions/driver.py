@@ -515,6 +515,8 @@ class Driver:
         if not self._media.blocked:
             self._awaits_room = False
             asyncio.get_running_loop().remove_writer(self._media.fileno())
+        self._reconciler.media_events(self._media.take_events())
+        self._arm()  # what the slice had no time for goes on at once
 
     def _arm(self) -> None:
         """One timer of the loop for everything, moved only when an earlier moment has come up; and a

@@ -45,17 +45,46 @@ class FullMedia:
             self.free.set()
 
 
+class BehindMedia(FullMedia):
+    """And then its slice ends before all that waited is forwarded."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        self.gone_on = asyncio.Event()
+
+    def timer_at(self) -> float:
+        return float("inf") if self.blocked or self.gone_on.is_set() else 0.0
+
+    def handle_timer(self, now: float) -> None:
+        """The loop has come back."""
+        assert now >= 0
+        self.gone_on.set()
+
+
+def driver_of(media: FullMedia) -> Driver:
+    return Driver(
+        cast("MediaControl", media),
+        MemoryDirectory(),
+        cast("object", None),  # pyright: ignore[reportArgumentType] -- no record is ever changed
+        node=NodeId("node"),
+        cluster_secret=b"secret",
+        context_of=lambda _: None,
+    )
+
+
+async def test_what_still_waits_when_a_full_socket_has_room_goes_on_without_a_packet_or_timer() -> None:
+    with open_udp("127.0.0.1", 0, setting="--media") as sock:
+        media = BehindMedia(sock.fileno())
+        driver = driver_of(media)
+        driver.start()
+        await asyncio.wait_for(media.gone_on.wait(), 5)
+        await driver.stop()
+
+
 async def test_a_full_socket_is_gone_on_with_until_it_has_taken_all_and_no_longer() -> None:
     with open_udp("127.0.0.1", 0, setting="--media") as sock:
         media = FullMedia(sock.fileno())
-        driver = Driver(
-            cast("MediaControl", media),
-            MemoryDirectory(),
-            cast("object", None),  # pyright: ignore[reportArgumentType] -- no record is ever changed
-            node=NodeId("node"),
-            cluster_secret=b"secret",
-            context_of=lambda _: None,
-        )
+        driver = driver_of(media)
         driver.start()
         await asyncio.wait_for(media.free.wait(), 5)
         for _ in range(5):
