@@ -47,6 +47,7 @@ struct batch {
     struct sockaddr_in6 *in_name;
     uint8_t *in_control;
     struct queue out;
+    int64_t now_us, now_wall_ns; /* of the last receive: one moment on both clocks */
     uint32_t overflow_seen; /* last SO_RXQ_OVFL, which the kernel counts without end */
     uint64_t received, received_bytes, receive_calls;
     uint64_t drop_overflow;  /* lost in the kernel's queue before we read them */
@@ -161,11 +162,14 @@ static inline uint32_t batch_receive(struct batch *b, int64_t now_us, int *more)
     b->receive_calls++;
     struct timespec wall;
     clock_gettime(CLOCK_REALTIME, &wall);
-    int64_t wall_ns = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec;
+    if (now_us != b->now_us) { /* a further receive at the same `now_us` comes later than that */
+        b->now_us = now_us;
+        b->now_wall_ns = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec;
+    }
     uint32_t filled = 0;
     for (int i = 0; i < n; i++) {
         struct batch_slot *slot = &b->slots[filled];
-        int64_t stamp_ns = wall_ns;
+        int64_t stamp_ns = 0;
         if (batch_read_control(b, &b->in[i].msg_hdr, slot, &stamp_ns) < 0) {
             b->drop_no_path++;
             continue;
@@ -174,8 +178,8 @@ static inline uint32_t batch_receive(struct batch *b, int64_t now_us, int *more)
             b->drop_truncated++;
             continue;
         }
-        int64_t age_us = (wall_ns - stamp_ns) / 1000;
-        if (age_us < 0 || age_us > 1000000) age_us = 0; /* the wall clock was set meanwhile */
+        int64_t age_us = stamp_ns == 0 ? 0 : (b->now_wall_ns - stamp_ns) / 1000;
+        if (age_us < -1000000 || age_us > 1000000) age_us = 0; /* the wall clock was set meanwhile */
         slot->data = b->in_vector[i].iov_base;
         slot->size = b->in[i].msg_len;
         slot->arrival_us = now_us - age_us;

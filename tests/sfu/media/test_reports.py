@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from itertools import pairwise
 from typing import TypeVar
@@ -10,6 +11,7 @@ from sfu.base.ids import Rid, Ssrc
 from sfu.media.events import KeyframeOverdue
 from sfu.media.layers import LayerWish
 from sfu.media.tracks import Feedback
+from sfu.net.udp import SO_TIMESTAMPNS
 from sfu.wire.rtcp import (
     Bye,
     Descriptions,
@@ -99,6 +101,22 @@ def test_transport_feedback_comes_within_100_ms_and_tells_of_all(node: Node) -> 
     assert [i for i, at in enumerate(told) if at == 0] == [30]
     gaps = [late - early for early, late in pairwise(told) if early and late]
     assert all(8_000 <= gap <= 12_000 for gap in gaps)
+
+
+def test_packets_that_one_call_reads_in_two_batches_arrive_in_their_order(node: Node) -> None:
+    """The time that forwarding the first batch takes must not be taken off the arrival of the second."""
+    node.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    publisher = node.client()
+    track = node.media.add_track(publisher.peer, VIDEO)
+    for _ in range(100):
+        node.subscribe(node.client(), track)
+    publisher.send(*(video(sequence, key=sequence == 0, transport=sequence) for sequence in range(70)))
+    node.read()
+    node.advance(0.1)
+    (feedback,) = of_kind(publisher.take_rtcp(), TransportFeedback)
+    assert len(feedback.arrivals) == 70
+    arrivals = [at or 0 for at in feedback.arrivals]
+    assert arrivals == sorted(arrivals)
 
 
 def test_no_transport_feedback_where_it_was_not_negotiated(node: Node) -> None:
