@@ -218,8 +218,9 @@ cdef enum:
     RTT_GUESS_US = 100_000       # where nothing has been measured
     RESENDS = 128                # numbers of a subscription whose resends are remembered
     RESENDS_PER_NUMBER = 8
-    RESENDS_PER_REPORT = 512     # one compound's NACKs; what it asks for beyond is not heard
-    RESENDS_PER_BATCH = 2048     # the same for one batch of datagrams
+    RESENDS_PER_REPORT = 512     # numbers of one compound's NACKs; what it asks for beyond is not heard
+    RESENDS_PER_BATCH = 2048     # resends for one batch of datagrams
+    WANTED_PER_BATCH = 1024      # numbers NACKed in it that the node lacks: each means a walk
     CLOCK_PACKETS = 32           # forwarded between two looks at the clock
     RESEND_MIN_US = 10_000       # between two resends of a number, at least
     RESEND_BURST = 32768         # bytes beyond the share of what is sent
@@ -398,6 +399,7 @@ cdef struct Track:
     uint32_t clock_rate[128]
     uint8_t rtx_of[128]          # RTX payload type to that of its media, 0xff: none
     bint nack                    # the publisher takes NACKs
+    bint has_rtx                 # and answers with RTX, else with the same packet again
     uint32_t rid_count
     uint8_t rid[8][16]
     uint32_t rid_size[8]
@@ -549,6 +551,7 @@ cdef class Engine:
     cdef int64_t slice_ns        # how long one call may forward
     cdef int64_t overload_us     # video that waited longer is given up
     cdef uint32_t batch_answers_left   # resends that this batch may still ask for
+    cdef uint32_t batch_wanted_left    # numbers that it may still ask publishers for
     cdef uint32_t *sr_due        # egress whose first sender report is due
     cdef uint32_t sr_due_count
     cdef uint32_t plis_deferred
@@ -559,7 +562,7 @@ cdef class Engine:
     cdef Missing *missings
     cdef uint32_t missings_max, missing_top, missing_free, missing_live
     cdef uint32_t repairs        # list of sources with missing numbers
-    cdef uint32_t answers_left   # resends that this compound may still ask for
+    cdef uint32_t answers_left   # numbers that this compound may still ask for
     cdef EventRecord *events
     cdef uint32_t event_count
     cdef uint8_t scratch[2048]   # a compound under construction

@@ -228,6 +228,7 @@ cdef class Engine:
             if self.io.out.timed:
                 stage_mark(&self.stages, STAGE_RECEIVE, batch_clock_ns())
             self.batch_answers_left = RESENDS_PER_BATCH
+            self.batch_wanted_left = WANTED_PER_BATCH
             for i in range(count):
                 kind = datagram_in(self, i, now_us, &path)
                 if kind <= 0:
@@ -446,6 +447,7 @@ cdef class Engine:
             raise ValueError(f"at most {LAYERS} rids, not {rid_count}")
         t.mid_size = fill_name(t.mid, mid, NAME_MAX)
         t.nack = nack
+        t.has_rtx = False
         memset(t.codec, CODEC_NONE, sizeof(t.codec))
         memset(t.rtx_of, 0xFF, sizeof(t.rtx_of))
         memset(t.rid, 0, sizeof(t.rid))
@@ -456,6 +458,7 @@ cdef class Engine:
                 raise ValueError(f"no payload type to repeat: {repeats}")
             t.codec[<uint32_t> pt] = number
             t.rtx_of[<uint32_t> pt] = repeats
+            t.has_rtx = t.has_rtx or repeats != 0xFF
             t.clock_rate[<uint32_t> pt] = clock_rate
         for i in range(rid_count):
             t.rid_size[i] = fill_name(t.rid[i], rids[i], NAME_MAX)

@@ -64,11 +64,18 @@ cdef void egress_answer(Engine e, uint32_t index, uint16_t seq, int64_t now_us) 
         or e.sources[piece.source].track != r.track
     ):
         return
+    if e.answers_left == 0:
+        g.nacks_refused += 1
+        e.nacks_refused += 1
+        return
+    e.answers_left -= 1
     kept = source_cached(e, piece.source, number - piece.offset)
     if kept == NULL:
         g.nacks_missed += 1
         e.nacks_missed += 1
-        source_wanted_again(e, piece.source, number - piece.offset, now_us)
+        if e.batch_wanted_left != 0:
+            e.batch_wanted_left -= 1
+            source_wanted_again(e, piece.source, number - piece.offset, now_us)
         return
     if not packet_read(e, piece.source, kept, &p) or r.types[p.rtp.pt] > 127:
         return
@@ -78,8 +85,7 @@ cdef void egress_answer(Engine e, uint32_t index, uint16_t seq, int64_t now_us) 
         return
     as_rtx = g.rtx_ssrc != 0 and r.rtx[r.types[p.rtp.pt]] < 128
     if (
-        e.answers_left == 0
-        or e.batch_answers_left == 0
+        e.batch_answers_left == 0
         or not resend_allowed(g, number, kept.size, now_us)
         or (not as_rtx and eseq_diff(number, g.plain_from) < 0)
     ):
@@ -89,7 +95,6 @@ cdef void egress_answer(Engine e, uint32_t index, uint16_t seq, int64_t now_us) 
     sealed = egress_seal(e, g, r, piece, &p, number, as_rtx)
     if sealed < 0:
         return
-    e.answers_left -= 1
     e.batch_answers_left -= 1
     e.resent += 1
     e.resent_bytes += <uint64_t> sealed

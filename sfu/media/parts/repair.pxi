@@ -89,13 +89,29 @@ cdef void source_forget_missing(Engine e, uint32_t index) noexcept nogil:
         missing_remove(e, index, NONE, e.sources[index].missing)
 
 
+cdef bint source_is_taken(Engine e, uint32_t index) noexcept nogil:
+    """Whether a subscription gets this source, or wants its layer: of a simulcast some layers are nobody's."""
+    cdef const Source *s = &e.sources[index]
+    cdef const Track *t = &e.tracks[s.track]
+    cdef const Egress *g
+    cdef uint32_t route = t.routes
+    if t.layer_count == 1:
+        return route != NONE
+    while route != NONE:
+        g = &e.egress[route >> 1]
+        if g.source == index or g.layer == s.layer or g.layer == NONE:
+            return True
+        route = route_at(e, route).next
+    return False
+
+
 cdef void source_gap(Engine e, uint32_t index, uint32_t since, uint32_t to, int64_t now_us) noexcept nogil:
     """The numbers between `since` and `to` have not come. Too many of them: a keyframe instead."""
     cdef Source *s = &e.sources[index]
     cdef Track *t = &e.tracks[s.track]
     cdef uint32_t count = to - since - 1
     cdef uint32_t i
-    if not t.nack or t.routes == NONE:
+    if not t.nack or not source_is_taken(e, index):
         return
     if count > MISSING_PER_SOURCE - s.missing_count:
         s.unrepaired += s.missing_count + count
@@ -123,9 +139,14 @@ cdef void source_filled(Engine e, uint32_t index, uint32_t eseq, bint repaired, 
     if i == NONE or e.missings[i].eseq != eseq:
         return
     m = &e.missings[i]
+    rtt = now_us - m.asked_us
+    if not repaired and m.asked_us != 0 and not e.tracks[s.track].has_rtx:
+        # the answer, but for a packet that was late by itself; so soon it may well be that
+        s.repaired += 1
+        e.repaired += 1
+        repaired = rtt >= ASK_MIN_US
     if repaired and m.asked_us != 0 and (m.tries == 1 or p.ask_rtt_us == 0):
         # of several requests the first is taken only while nothing better is known: never too short
-        rtt = now_us - m.asked_us
         p.ask_rtt_us = rtt if p.ask_rtt_us == 0 else p.ask_rtt_us + (rtt - p.ask_rtt_us) // 8
         p.ask_rtt_us = max(p.ask_rtt_us, 1)
     missing_remove(e, index, before, i)
@@ -177,7 +198,8 @@ cdef void source_give_up(Engine e, uint32_t index, uint32_t eseq) noexcept nogil
     s.unrepaired += 1
     e.unrepaired += 1
     if e.tracks[s.track].video and (s.keyframes == 0 or eseq_diff(eseq, s.keyframe_eseq) >= 0):
-        source_want(e, index)
+        if source_is_taken(e, index):
+            source_want(e, index)
 
 
 cdef uint32_t source_ask(Engine e, uint32_t index, uint8_t *out, uint32_t room, int64_t now_us) noexcept nogil:

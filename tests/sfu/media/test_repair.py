@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sfu.base.ids import PayloadType, Ssrc
+from sfu.base.ids import PayloadType, Rid, Ssrc
+from sfu.media.layers import LayerWish
 from sfu.media.limits import Limits
 from sfu.media.tracks import Feedback, IngressCodec, Routes
 from sfu.wire.rtcp import Nack, PictureLoss, ReceiverReport, ReportBlock, SenderReport, Unknown
@@ -27,6 +28,7 @@ from tests.sfu.media.peers import (
     audio,
     video,
 )
+from tests.sfu.media.simulcast import SIMULCAST
 
 if TYPE_CHECKING:
     from sfu.media.events import EgressId, TrackId
@@ -168,7 +170,9 @@ def test_without_rtx_nothing_is_resent_whose_header_would_be_another_now(node: N
     assert raw(call.subscriber) == [changed]
 
 
-def test_without_rtx_a_resend_knows_no_codec_that_was_named_after_the_first_send(node: Node) -> None:
+def test_without_rtx_a_resend_knows_no_codec_that_was_named_after_the_first_send(
+    node: Node,
+) -> None:
     """Bytes that a codec tells to rewrite (picture ids, types inside RED) are those of when the packet came:
     a publisher that offers its payload type anew may not make us seal one index twice."""
     call = Call(node, rtx=False)
@@ -634,3 +638,63 @@ def test_who_repaired_what_is_told(call: Call) -> None:
     assert (subscription.nacks_refused, subscription.nacks_missed) == (1, 1)
     assert subscription.resent_bytes > 0
     assert call.node.media.peer_stats(call.publisher.peer).repair_rtt_s is not None
+
+
+# who is asked, and for what
+
+
+def test_a_layer_that_nobody_takes_is_not_repaired_nor_asked_for_keyframes(node: Node) -> None:
+    """Three layers lose; RTX and keyframes for two that nobody sees would only fill a bad uplink."""
+    publisher, subscriber = node.client(), node.client()
+    track = node.media.add_track(publisher.peer, SIMULCAST)
+    egress = node.subscribe(subscriber, track)
+    node.media.select_layer(egress, LayerWish(Rid("b")))
+    for frame in range(60):
+        for layer, rid in enumerate("abc"):
+            if frame != 20:
+                publisher.send(video(frame, ssrc=0x30 + layer, rid=rid, key=frame == 0))
+        node.read()
+        node.advance(0.033)
+    node.advance(3)  # nobody answers: given up
+    packets = publisher.take_rtcp()
+    assert {packet.ssrc for packet in packets if isinstance(packet, Nack)} == {0x31}
+    assert {packet.ssrc for packet in packets if isinstance(packet, PictureLoss)} <= {0x31}
+    assert node.media.counters()["unrepaired"] == 1
+
+
+def test_a_publisher_without_rtx_is_asked_once_a_round_trip(node: Node) -> None:
+    """It answers with the packet itself, late: that too is a repair, and tells the round trip."""
+    codecs = {VP8: IngressCodec("VP8", 90000)}
+    publisher, subscriber = node.client(), node.client()
+    node.subscribe(subscriber, node.media.add_track(publisher.peer, replace(VIDEO, codecs=codecs)))
+    publisher.send(video(0, key=True))
+    node.read()
+    asked: list[int] = []
+    for first in range(1, 101, 5):
+        lost = video(first + 1)
+        publisher.send(*(video(first + n) for n in (0, 2, 3, 4)))
+        node.read()
+        requests = 0
+        for _ in range(30):
+            requests += sum(isinstance(packet, Nack) for packet in publisher.take_rtcp())
+            node.advance(0.01)
+        publisher.send(lost)
+        node.read()
+        asked.append(requests)
+    assert asked[0] > 1
+    assert asked[1:] == [1] * 19
+    assert node.media.counters()["repaired"] == 20
+    assert len(subscriber.take()) == 101
+
+
+def test_w24_one_compound_is_heard_for_so_many_numbers_whatever_they_cost(node: Node) -> None:
+    """4,900 numbers that the node lacks as well would each walk the list of what is missing."""
+    call = Call(node)
+    call.publish(*range(1, 20), *range(400, 420), key=True)
+    first = call.subscriber.take()[0].sequence
+    missing = [(first + n) & 0xFFFF for n in range(50, 67)]
+    wire = b"".join(missing[0].to_bytes(2, "big") + b"\xff\xff" for _ in range(200))
+    head = bytes((0x81, 205)) + (2 + 200).to_bytes(2, "big") + bytes(4) + RTX_EGRESS.ssrc.to_bytes(4, "big")
+    call.subscriber.send(head + wire)
+    node.read()
+    assert call.counters("nacks_in", "nacks_missed", "nacks_refused") == (3400, 512, 3400 - 512)
