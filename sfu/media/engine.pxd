@@ -78,7 +78,6 @@ cdef extern from "cache.h" nogil:
         uint32_t eseq
         uint16_t size
         uint8_t keyframe
-        uint8_t repaired
         uint8_t codec
         uint8_t *data
     struct cache_pool_t "cache_pool":
@@ -505,7 +504,6 @@ cdef struct Packet:
     int64_t arrival_us
     bint keyframe
     uint8_t codec                # of its payload type when it came: what it leaves as must not change after
-    bint repaired                # came as RTX
     vp8_numbers vp8
     int64_t waits_since_us       # when it was read from the socket
     bint kept                    # its bytes lie in the cache, in this block ...

@@ -34,9 +34,8 @@ struct cached {
     int64_t arrival_us;
     uint32_t eseq;
     uint16_t size;
-    uint8_t keyframe : 1; /* begins a keyframe */
-    uint8_t repaired : 1; /* came as RTX */
-    uint8_t codec;        /* that its payload type had then */
+    uint8_t keyframe; /* begins a keyframe */
+    uint8_t codec;    /* that its payload type had then */
     uint8_t data[];
 };
 
@@ -124,8 +123,12 @@ static inline uint32_t cache_block_of(const struct cache_pool *p, const struct c
     return (uint32_t)((size_t)((const uint8_t *)c - p->memory) / CACHE_BLOCK);
 }
 
-static inline uint32_t cache_step(const struct cached *c) {
-    return (uint32_t)((sizeof *c + c->size + 7) & ~(size_t)7);
+/* Where byte `at` of a block is, as the index has it. */
+static inline uint32_t cache_place(uint32_t block, uint32_t at) { return block * (CACHE_BLOCK / 8) + 1 + at / 8; }
+
+/* Bytes that a packet of `size` bytes takes in a block. */
+static inline uint32_t cache_step(uint32_t size) {
+    return (uint32_t)((sizeof(struct cached) + size + 7) & ~(size_t)7);
 }
 
 static inline void cache_init(struct cache *c, uint32_t index_min) {
@@ -134,16 +137,21 @@ static inline void cache_init(struct cache *c, uint32_t index_min) {
     c->first = c->last = CACHE_NONE;
 }
 
+/* The packet at byte `at` of a block of the cache, NULL behind the last. */
+static inline struct cached *cache_in(const struct cache *c, const struct cache_pool *p, uint32_t block, uint32_t at) {
+    uint32_t end = block == c->last ? c->used : CACHE_BLOCK;
+    if (at + sizeof(struct cached) > end) return NULL;
+    struct cached *one = cache_at(p, cache_place(block, at));
+    return one->size ? one : NULL; /* 0: the unused end of a block */
+}
+
 /* Take the oldest block's packets out of the index, and the block out of the cache. */
 static inline uint32_t cache_unlink(struct cache *c, struct cache_pool *p) {
     uint32_t block = c->first;
-    uint32_t end = block == c->last ? c->used : CACHE_BLOCK;
-    uint32_t place = block * (CACHE_BLOCK / 8) + 1;
-    for (uint32_t at = 0; at + sizeof(struct cached) <= end;) {
-        const struct cached *one = cache_at(p, place + at / 8);
-        if (one->size == 0) break; /* the unused end of a block */
-        if (c->index[one->eseq & c->mask] == place + at / 8) c->index[one->eseq & c->mask] = 0;
-        at += cache_step(one);
+    const struct cached *one;
+    for (uint32_t at = 0; (one = cache_in(c, p, block, at)); at += cache_step(one->size)) {
+        uint32_t *entry = &c->index[one->eseq & c->mask];
+        if (*entry == cache_place(block, at)) *entry = 0;
     }
     p->epoch[block]++;
     c->first = block == c->last ? CACHE_NONE : p->next[block];
@@ -162,7 +170,7 @@ static inline void cache_clear(struct cache *c, struct cache_pool *p) {
 static inline void cache_trim(struct cache *c, struct cache_pool *p, int64_t before_us) {
     while (c->first != c->last) {
         /* a block's packets came before the first one of the next */
-        if (cache_at(p, p->next[c->first] * (CACHE_BLOCK / 8) + 1)->arrival_us >= before_us) return;
+        if (cache_at(p, cache_place(p->next[c->first], 0))->arrival_us >= before_us) return;
         cache_give_block(p, cache_unlink(c, p));
     }
 }
@@ -188,7 +196,7 @@ static inline int cache_grow(struct cache *c, struct cache_pool *p, uint32_t blo
  * `before_us` may go for it. NULL when there is no memory. Numbers may come in any order. */
 static inline struct cached *cache_put(struct cache *c, struct cache_pool *p, uint32_t blocks_max, int64_t before_us,
                                        uint32_t eseq, uint32_t size) {
-    uint32_t step = (uint32_t)((sizeof(struct cached) + size + 7) & ~(size_t)7);
+    uint32_t step = cache_step(size);
     if (size == 0 || step > CACHE_BLOCK || blocks_max == 0) return NULL;
     if (!c->index) {
         if (p->free == CACHE_NONE && p->top == p->blocks) return NULL; /* no block to find anything in */
@@ -198,11 +206,11 @@ static inline struct cached *cache_put(struct cache *c, struct cache_pool *p, ui
     }
     if (c->last == CACHE_NONE || c->used + step > CACHE_BLOCK) {
         if (c->last != CACHE_NONE && c->used + sizeof(struct cached) <= CACHE_BLOCK)
-            cache_at(p, c->last * (CACHE_BLOCK / 8) + 1 + c->used / 8)->size = 0;
+            cache_at(p, cache_place(c->last, c->used))->size = 0;
         cache_trim(c, p, before_us);
         if (cache_grow(c, p, blocks_max) < 0) return NULL;
     }
-    uint32_t place = c->last * (CACHE_BLOCK / 8) + 1 + c->used / 8;
+    uint32_t place = cache_place(c->last, c->used);
     struct cached *one = cache_at(p, place);
     one->eseq = eseq;
     one->size = (uint16_t)size;
@@ -232,14 +240,9 @@ static inline void cache_fit(struct cache *c, const struct cache_pool *p, double
     uint32_t *index = calloc(size, sizeof *index);
     if (!index) return;
     for (uint32_t block = c->first; block != CACHE_NONE; block = p->next[block]) {
-        uint32_t end = block == c->last ? c->used : CACHE_BLOCK;
-        uint32_t place = block * (CACHE_BLOCK / 8) + 1;
-        for (uint32_t at = 0; at + sizeof(struct cached) <= end;) {
-            const struct cached *one = cache_at(p, place + at / 8);
-            if (one->size == 0) break;
-            index[one->eseq & (size - 1)] = place + at / 8;
-            at += cache_step(one);
-        }
+        const struct cached *one;
+        for (uint32_t at = 0; (one = cache_in(c, p, block, at)); at += cache_step(one->size))
+            index[one->eseq & (size - 1)] = cache_place(block, at);
     }
     free(c->index);
     c->index = index;

@@ -13,7 +13,6 @@ cdef bint packet_read(Engine e, uint32_t source, const cached_t *kept, Packet *p
     p.eseq = kept.eseq
     p.arrival_us = kept.arrival_us
     p.keyframe = kept.keyframe
-    p.repaired = kept.repaired
     p.codec = kept.codec
     p.next = NONE
     vp8_of(p)
@@ -43,6 +42,11 @@ cdef void resend_note(Egress *g, uint32_t number, uint32_t size, int64_t now_us)
     g.resent_bytes += size
 
 
+cdef inline void answer_refused(Engine e, Egress *g) noexcept nogil:
+    g.nacks_refused += 1
+    e.nacks_refused += 1
+
+
 cdef void egress_answer(Engine e, uint32_t index, uint16_t seq, int64_t now_us) noexcept nogil:
     """The subscriber misses a number: send it again, send it now, or ask upstream."""
     cdef Egress *g = &e.egress[index]
@@ -65,8 +69,7 @@ cdef void egress_answer(Engine e, uint32_t index, uint16_t seq, int64_t now_us) 
     ):
         return
     if e.answers_left == 0:
-        g.nacks_refused += 1
-        e.nacks_refused += 1
+        answer_refused(e, g)
         return
     e.answers_left -= 1
     kept = source_cached(e, piece.source, number - piece.offset)
@@ -89,8 +92,7 @@ cdef void egress_answer(Engine e, uint32_t index, uint16_t seq, int64_t now_us) 
         or not resend_allowed(g, number, kept.size, now_us)
         or (not as_rtx and eseq_diff(number, g.plain_from) < 0)
     ):
-        g.nacks_refused += 1
-        e.nacks_refused += 1
+        answer_refused(e, g)
         return
     sealed = egress_seal(e, g, r, piece, &p, number, as_rtx)
     if sealed < 0:

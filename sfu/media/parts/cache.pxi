@@ -31,7 +31,6 @@ cdef void source_keep(Engine e, Source *s, bint video, Packet *p) noexcept nogil
     p.epoch = e.pool.epoch[p.block]
     kept.arrival_us = p.arrival_us
     kept.keyframe = p.keyframe
-    kept.repaired = p.repaired
     kept.codec = p.codec
     memcpy(kept.data, p.rtp.data, p.rtp.size)
     p.rtp.data = kept.data

@@ -188,7 +188,6 @@ cdef int egress_send(
     Engine e, Egress *g, Route *r, const piece_t *piece, const Packet *p, uint32_t number, int64_t now_us
 ) noexcept nogil:
     """Send a packet for the first time, under a number that nothing was sent under. 0, or a negative reason."""
-    cdef Peer *to = &e.peers[g.peer]
     cdef int sealed = egress_seal(e, g, r, piece, p, number, False)
     if sealed < 0:
         return sealed

@@ -84,6 +84,16 @@ cdef void missing_remove(Engine e, uint32_t index, uint32_t before, uint32_t i) 
         repair_unlink(e, index)
 
 
+cdef uint32_t missing_find(Engine e, const Source *s, uint32_t eseq, uint32_t *before) noexcept nogil:
+    """The entry of a number, or NONE; `before` is the entry that it stands or would stand behind, NONE: first."""
+    cdef uint32_t i = s.missing if s.missing_count else NONE
+    before[0] = NONE
+    while i != NONE and eseq_diff(e.missings[i].eseq, eseq) < 0:
+        before[0] = i
+        i = e.missings[i].next
+    return i if i != NONE and e.missings[i].eseq == eseq else NONE
+
+
 cdef void source_forget_missing(Engine e, uint32_t index) noexcept nogil:
     while e.sources[index].missing_count != 0:
         missing_remove(e, index, NONE, e.sources[index].missing)
@@ -129,14 +139,11 @@ cdef void source_filled(Engine e, uint32_t index, uint32_t eseq, bint repaired, 
     """A number that was missing has come."""
     cdef Source *s = &e.sources[index]
     cdef Peer *p = &e.peers[s.peer]
-    cdef uint32_t before = NONE
-    cdef uint32_t i = s.missing if s.missing_count else NONE
+    cdef uint32_t before
+    cdef uint32_t i = missing_find(e, s, eseq, &before)
     cdef Missing *m
     cdef int64_t rtt
-    while i != NONE and eseq_diff(e.missings[i].eseq, eseq) < 0:
-        before = i
-        i = e.missings[i].next
-    if i == NONE or e.missings[i].eseq != eseq:
+    if i == NONE:
         return
     m = &e.missings[i]
     rtt = now_us - m.asked_us
@@ -155,17 +162,14 @@ cdef void source_filled(Engine e, uint32_t index, uint32_t eseq, bint repaired, 
 cdef void source_wanted_again(Engine e, uint32_t index, uint32_t eseq, int64_t now_us) noexcept nogil:
     """A subscriber misses a number that this node lacks: ask at once if nobody has yet."""
     cdef Source *s = &e.sources[index]
-    cdef uint32_t before = NONE
-    cdef uint32_t i = s.missing if s.missing_count else NONE
+    cdef uint32_t before, i
     cdef Missing *m
     if s.track == NONE or not e.tracks[s.track].nack or eseq_diff(eseq, s.eseq_base) < 0:
         return
     if eseq_diff(eseq, s.eseq) >= 0 or s.eseq - eseq >= RECEIVED or window_has(s.window, RECEIVED, eseq):
         return
-    while i != NONE and eseq_diff(e.missings[i].eseq, eseq) < 0:
-        before = i
-        i = e.missings[i].next
-    if i == NONE or e.missings[i].eseq != eseq:
+    i = missing_find(e, s, eseq, &before)
+    if i == NONE:
         m = missing_add(e, index, before, eseq, now_us)
         if m == NULL:
             return
@@ -326,5 +330,4 @@ cdef int rtx_in(Engine e, uint32_t index, uint32_t slot_index, int64_t now_us) n
     source_filled(e, media, p.eseq, True, now_us)
     s.repaired += 1
     e.repaired += 1
-    p.repaired = True
     return media_in(e, media, now_us)

@@ -296,7 +296,6 @@ cdef int rtp_in(Engine e, uint32_t path, uint32_t slot_index, int64_t now_us) no
     t = &e.tracks[s.track]
     s.clock_rate = t.clock_rate[p.rtp.pt]
     p.arrival_us = slot.arrival_us
-    p.repaired = False
     source_count(e, index, p, now_us)
     s.packets += 1
     s.bytes += slot.size
