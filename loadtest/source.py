@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from loadtest.seal import Endpoint, Trace
 
 TRACE_STEP_S: Final = 0.002  # how often a trace is looked at: its packets leave in the bursts they came in
-KEPT_S: Final = 1.0  # of sent packets, to be sent again; browsers keep about as much
+KEPT_S: Final = 3.0  # of sent packets, to be sent again: Chromium keeps one to three seconds
 LEAST_KEPT: Final = 128
 MOST_KEPT: Final = 4096
 CATCH_UP_S: Final = 0.1  # a loop that fell behind makes up for this much, and lets the rest go
