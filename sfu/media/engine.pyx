@@ -694,6 +694,7 @@ cdef class Engine:
         self.egress[i].held = False
         with nogil:
             cached = egress_start_cached(self, i, now_us)
+            flush_sender_reports(self, now_us)
             batch_flush(self.io)
         return cached
 

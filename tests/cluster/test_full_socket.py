@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sfu.media.limits import Limits
 from sfu.net.address import Address, Path, make_path
 from sfu.net.batch import Batch
 from sfu.net.udp import open_udp
+from sfu.wire.rtcp import PictureLoss
 from tests.cluster.lab import SERVER_V4
+from tests.sfu.media.peers import KEYFRAME, VIDEO, Node, video
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.cluster.lab import Lab, Namespace
+    from tests.sfu.media.peers import Client
 
 pytestmark = pytest.mark.netns
 
@@ -51,7 +55,8 @@ class SlowLink:
     def __init__(self, lab: Lab) -> None:
         client = lab.client()
         uplink = lab.uplink(client)
-        self.namespace, self.device = client, uplink.device
+        self.namespace, self.device, self.address = client, uplink.device, uplink.v4
+        self.far_end = lab.server
         tbf = ["root", "tbf", "rate", "2mbit", "burst", "4kb", "limit", "1mb"]
         client.run("tc", "qdisc", "add", "dev", uplink.device, *tbf)
         self.receiver = inside(lab.server, lambda: open_udp("", 5000, setting="--media"))
@@ -141,3 +146,77 @@ def test_a_path_too_narrow_for_a_datagram_gets_them_one_by_one(slow: SlowLink) -
     assert slow.batch.send_all([(slow.path, data, True) for data in sent]) == 4
     assert slow.received() == sent
     assert slow.batch.counters()["cuts_refused"] == 1
+
+
+class SlowNode(Node):
+    """A packet path behind the slow link; its peers are at the far end."""
+
+    def __init__(self, slow: SlowLink) -> None:
+        self.slow = slow
+        super().__init__(Limits(send_queue=SLOTS), slow.sender)
+
+    def dial(self) -> tuple[socket.socket, Path]:
+        sock = inside(self.slow.far_end, lambda: open_udp(SERVER_V4, 0, setting="--media"))
+        sock.connect((self.slow.address, 5000))
+        self._clients.append(sock)
+        return sock, make_path(Address(SERVER_V4, sock.getsockname()[1]), self.slow.address)
+
+    def take_in(self, publisher: Client, first: int, count: int) -> None:
+        """Packets of 1000 bytes, of which the first begins a keyframe, arrive and are read."""
+        end = self.media.counters()["media_in"] + count
+        for number in range(first, first + count):
+            begins = KEYFRAME if number == first else b"\x10\x11"
+            publisher.send(video(number, payload=begins + number.to_bytes(4) + bytes(1000)))
+        deadline = time.monotonic() + 10
+        while self.media.counters()["media_in"] < end and time.monotonic() < deadline:
+            select.select([self.sock], [], [], 1)
+            self.read()
+        assert self.media.counters()["media_in"] == end
+
+    def drain(self) -> None:
+        """Let all that waits leave as the socket becomes writable."""
+        deadline = time.monotonic() + 20
+        while (self.media.blocked or self.media.live()["waiting"]) and time.monotonic() < deadline:
+            if select.select([], [self.sock], [], 1)[1]:
+                self.media.on_writable()
+        assert not self.media.blocked
+
+
+@pytest.fixture
+def node(slow: SlowLink) -> Iterator[SlowNode]:
+    with closing(SlowNode(slow)) as made:
+        yield made
+
+
+def settle(*clients: Client) -> None:
+    """Take in what arrives until nothing has come for half a second."""
+    while ready := select.select([client.sock for client in clients], [], [], 0.5)[0]:
+        for client in clients:
+            if client.sock in ready:
+                client.receive()
+
+
+@pytest.mark.parametrize("already", [True, False])
+def test_a_start_from_the_cache_pushes_nothing_out_of_a_full_socket(node: SlowNode, already: bool) -> None:
+    """Full already, or only over the start: it then begins, or goes on, at a keyframe that is asked for."""
+    publisher, watcher, late = node.client(), node.client(), node.client()
+    track = node.media.add_track(publisher.peer, VIDEO)
+    if already:
+        node.subscribe(watcher, track)
+    node.take_in(publisher, 1, 150 if already else 300)
+    assert node.media.blocked is already
+    node.subscribe(late, track)
+    assert node.media.blocked
+    counters = node.media.counters()
+    assert (counters["drop_socket_send_video"], counters["starts_cached"]) == (0, 0)
+    node.drain()
+    settle(publisher, watcher, late)
+    asked = [packet for packet in publisher.take_rtcp() if isinstance(packet, PictureLoss)]
+    assert len(asked) == 1
+    begun = len(late.rtp)
+    assert begun == 0 if already else 0 < begun < 300
+    node.take_in(publisher, 301, 1)
+    settle(late)
+    packets = late.take()
+    assert [packet.sequence - packets[0].sequence & 0xFFFF for packet in packets] == list(range(begun + 1))
+    assert packets[-1].payload[:11] == KEYFRAME

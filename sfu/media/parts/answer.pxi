@@ -121,7 +121,8 @@ cdef void egress_catch_up(Engine e, uint32_t index, uint32_t which, const Packet
 
 cdef bint egress_start_cached(Engine e, uint32_t index, int64_t now_us) noexcept nogil:
     """Begin a new subscription at the last keyframe, if that is young and all since then is here. It then
-    needs no keyframe of its own."""
+    needs no keyframe of its own. A full socket has no room for so much at once: it begins, or goes on, at the
+    next keyframe."""
     cdef Egress *g = &e.egress[index]
     cdef uint32_t which = g.active
     cdef uint32_t source, i, count
@@ -129,7 +130,7 @@ cdef bint egress_start_cached(Engine e, uint32_t index, int64_t now_us) noexcept
     cdef Packet p
     if g.sent or not g.video or g.pending or g.route[which].track == NONE or g.layer >= LAYERS:
         return False
-    if not egress_can_send(e, g):
+    if not egress_can_send(e, g) or e.io.out.blocked:
         return False
     source = e.tracks[g.route[which].track].layer[g.layer]
     if source == NONE:
@@ -144,5 +145,9 @@ cdef bint egress_start_cached(Engine e, uint32_t index, int64_t now_us) noexcept
     for i in range(count):
         if packet_read(e, source, source_cached(e, source, s.keyframe_eseq + i), &p):
             egress_packet(e, index, which, &p, now_us)
+        if e.io.out.blocked and i + 1 < count:
+            g.source = NONE   # the rest would push out what others wait for
+            g.waiting_us = 0
+            return False
     e.starts_cached += 1
     return True

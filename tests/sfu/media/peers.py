@@ -140,8 +140,8 @@ def _session(profile: SrtpProfile, key: bytes, *, inbound: bool) -> Session:
 class Node:
     """A `MediaControl` on loopback whose time stands still until told."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.sock = open_udp("127.0.0.1", 0, setting="--media")
+    def __init__(self, limits: Limits | None = None, sock: socket.socket | None = None) -> None:
+        self.sock = sock or open_udp("127.0.0.1", 0, setting="--media")
         self.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 0)  # the kernel's clock does not stand still
         if limits is None or limits.slice_s == Limits().slice_s:  # as long as it takes
             limits = replace(limits or Limits(), slice_s=60)

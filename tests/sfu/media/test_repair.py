@@ -572,6 +572,19 @@ def test_a_late_subscriber_starts_at_a_young_keyframe_at_once(node: Node) -> Non
     assert call.counters("starts_cached") == (1,)
 
 
+def test_a_start_from_the_cache_brings_its_sender_report_along(call: Call) -> None:
+    """Lips are in time from the first picture on."""
+    call.publisher.send([SenderReport(0x11, 0xE000_0000 << 32, 90_000, 1, 1)])
+    call.publish(1, 2, 3, key=True)
+    late = call.node.client()
+    call.node.subscribe(late, call.track, RTX_EGRESS, RTX_ROUTES)
+    assert call.counters("starts_cached") == (1,)
+    assert [report.ssrc for report in late.take_rtcp() if isinstance(report, SenderReport)] == [
+        RTX_EGRESS.ssrc
+    ]
+    assert len(late.take()) == 3
+
+
 @pytest.mark.parametrize("why", ["old", "gap", "off"])
 def test_a_late_subscriber_asks_for_a_keyframe_when_the_cache_has_no_whole_start(why: str) -> None:
     node = Node(Limits(start_s=0 if why == "off" else 1.0))
