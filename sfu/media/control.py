@@ -586,6 +586,7 @@ class MediaControl:
                 case _Event.TRACK:
                     self._events.append(TrackStarted(track, PayloadType(value)))
                 case _Event.LAYER:
+                    self._look_at_layers(track)
                     self._choose_layers(track)
                 case _Event.WANTED:
                     self._ask(track, value, now)
@@ -630,23 +631,28 @@ class MediaControl:
         if layer is not None and self._engine.select_layer(egress, layer):
             self._ask_for(egress)
 
-    def _choose_layers(self, track: TrackId) -> None:
-        """What is being sent has changed: choose anew for all who take the track."""
+    def _look_at_layers(self, track: TrackId) -> bool:
+        """Note which layers are being sent and which is best; whether either is another than before."""
         state = self._tracks[track]
+        before = state.best, state.flowing
         layers = [
             LayerRate(layer["layer"], layer["bitrate_bps"], bool(layer["flowing"]))
             for layer in self._engine.track_stats(track)
         ]
         state.best = best_layer(layers, state.best)
         state.flowing = frozenset(layer.layer for layer in layers if layer.flowing)
-        for egress in state.egress:
+        return before != (state.best, state.flowing)
+
+    def _choose_layers(self, track: TrackId) -> None:
+        """Choose anew for all who take the track."""
+        for egress in self._tracks[track].egress:
             self._choose_layer(egress)
 
     def _each_second(self, now: float) -> None:
         for handle, silent_us in self._engine.take_stalled(_us(now), _us(self._limits.stall_s)):
             self._events.append(TrackStalled(TrackId(handle), silent_us / 1e6))
         for track, state in self._tracks.items():
-            if _is_layered(state.value):
+            if _is_layered(state.value) and self._look_at_layers(track):
                 self._choose_layers(track)
         for peer, state in self._peers.items():
             if state.remb is not None and state.srtp is not None:

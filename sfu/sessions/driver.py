@@ -207,6 +207,10 @@ class Driver:
             self._media.send(path, data)
         self._forget(session, "closed_by_us")
 
+    def media_told(self) -> None:
+        """Call the packet path when it wants to be, which may be sooner than before."""
+        self._arm()
+
     # the socket
 
     def _on_readable(self) -> None:

@@ -66,6 +66,10 @@ class Transports(Protocol):
         """Say goodbye to the client and forget its transport; safe if it is gone already."""
         ...
 
+    def media_told(self) -> None:
+        """The packet path was told something at a moment of our own: it may want a timer, or room to send."""
+        ...
+
 
 @dataclass(slots=True)
 class _Published:
@@ -246,6 +250,7 @@ class Reconciler:
         if _transport_of(record) != _transport_of(owned.record):
             self._transports.restart(record)
         self._match(owned, record)
+        self._transports.media_told()
 
     def _match(self, owned: _Owned, record: SessionRecord) -> None:
         before, owned.record = owned.record, record
@@ -354,6 +359,7 @@ class Reconciler:
     def _start_pull(self, pulled: _Pulled) -> None:
         pulled.starting = None
         self._media.start_egress(pulled.egress)
+        self._transports.media_told()
 
     def _repull(self, owned: _Owned, held: _Pulled, subscription: Subscription) -> None:
         before, held.subscription = held.subscription, subscription

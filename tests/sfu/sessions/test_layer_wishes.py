@@ -32,13 +32,18 @@ BROWSERS = ["chromium-156", "firefox-153"]
 
 
 class NoTransports:
-    """The driver of sessions whose transports are the test's."""
+    """The driver of sessions whose transports are the test's. `told` counts when media may want its call."""
+
+    told = 0
 
     def restart(self, record: SessionRecord) -> None:
         raise AssertionError(f"{record.id} restarted")
 
     def close(self, session: SessionId) -> None:
         raise AssertionError(f"{session} closed")
+
+    def media_told(self) -> None:
+        self.told += 1
 
 
 class Stage:
@@ -49,7 +54,8 @@ class Stage:
         self.world = World()
         self.directory = MemoryDirectory()
         writes = RecordWrites(self._no_write)
-        self.reconciler = Reconciler(node.media, self.directory, writes, NoTransports())
+        self.transports = NoTransports()
+        self.reconciler = Reconciler(node.media, self.directory, writes, self.transports)
         self.room = self.world.session()
         sdp = fixture(f"{browser}-offer-simulcast")
         (self.camera_mid,) = [line[6:] for line in sdp.split("\r\n") if line.startswith("a=mid:")]
@@ -172,6 +178,13 @@ async def test_a_wish_by_update_reaches_what_is_sent(stage: Stage) -> None:
     for _ in range(60):
         stage.send()
     assert stage.shown()[-1] == "a"
+
+
+async def test_the_driver_hears_of_a_wish_that_media_may_want_its_call_for(stage: Stage) -> None:
+    stage.send()
+    told = stage.transports.told
+    await stage.wish(Simulcast(preferred_rid="c"))
+    assert stage.transports.told == told + 1
 
 
 async def test_a_wish_of_the_pull_holds_from_the_start(node: Node) -> None:

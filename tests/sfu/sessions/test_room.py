@@ -91,3 +91,15 @@ async def test_a_full_socket_is_gone_on_with_until_it_has_taken_all_and_no_longe
             await asyncio.sleep(0)  # turns of the loop, in each of which the socket is writable
         assert media.told == 2
         await driver.stop()
+
+
+async def test_room_is_awaited_after_a_record_has_filled_the_socket() -> None:
+    with open_udp("127.0.0.1", 0, setting="--media") as sock:
+        media = FullMedia(sock.fileno())
+        media.told = 2
+        driver = driver_of(media)
+        driver.start()
+        media.told = 0
+        driver.media_told()
+        await asyncio.wait_for(media.free.wait(), 5)
+        await driver.stop()
