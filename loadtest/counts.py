@@ -49,7 +49,7 @@ class Histogram:
         return points
 
     def percentile_us(self, percent: float) -> int | None:
-        """The time, in microseconds, that `percent` of all did not pass by more than an eighth."""
+        """The time, in microseconds, that `percent` of all did not pass by more than a 32nd."""
         left = self.count * percent / 100
         for place, count in enumerate(self._counts):
             left -= count

@@ -60,21 +60,21 @@ cdef struct Totals:
 
 
 cdef inline int bucket(uint64_t us) noexcept nogil:
-    """Histogram place of a time: exact up to 8 us, then eight steps per doubling."""
-    cdef int exponent = 3
-    if us < 8:
+    """Histogram place of a time: exact up to 32 us, then 32 steps per doubling."""
+    cdef int exponent = 5
+    if us < 32:
         return <int>us
     while us >> (exponent + 1):
         exponent += 1
-    exponent = (exponent - 2) * 8 + <int>((us >> (exponent - 3)) & 7)
+    exponent = (exponent - 4) * 32 + <int>((us >> (exponent - 5)) & 31)
     return exponent if exponent < BUCKETS else BUCKETS - 1
 
 
 def bucket_us(int place) -> int:
     """The least time, in microseconds, that is counted at `place` of a histogram."""
-    if place < 8:
+    if place < 32:
         return place
-    return (8 + place % 8) << (place // 8 - 1)
+    return (32 + place % 32) << (place // 32 - 1)
 
 
 cdef inline int64_t incoming_index(Incoming *s, uint16_t seq) noexcept nogil:
