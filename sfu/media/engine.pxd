@@ -266,7 +266,7 @@ cdef enum Drop:
 # What `take_events` returns; the numbers are also written in control.py.
 cdef enum Event:
     EVENT_TRACK = 1              # first packet of a track (handle: track, value: payload type)
-    EVENT_LAYER = 2              # a layer has a new SSRC, fell silent or is back (handle: track, value: layer)
+    EVENT_LAYER = 2              # a layer has a new SSRC or number, fell silent or is back (handle: track, value: layer)
     EVENT_WANTED = 3             # a subscription needs a keyframe (track, layer)
     EVENT_KEYFRAME = 4           # one that was asked for has begun to arrive (track, layer)
 
@@ -337,7 +337,7 @@ cdef struct Missing:
 
 # One SSRC that a peer sends: media or RTX of one layer of a track, or not bound to any yet.
 cdef struct Source:
-    uint32_t generation
+    uint32_t generation          # of the entry, and of what it brings: another track's media is another's
     bint used
     uint32_t next_free
     uint32_t peer

@@ -521,7 +521,6 @@ cdef class Engine:
         cdef uint32_t i = self.track_of(track)
         cdef Track before = self.tracks[i]
         cdef Track *t
-        cdef uint32_t source
         try:
             self.fill_track(i, mid, codecs, rids, <uint32_t> len(ssrcs), nack)
         except BaseException:
@@ -533,12 +532,7 @@ cdef class Engine:
             or memcmp(t.rid, before.rid, sizeof(t.rid)) != 0
             or memcmp(t.rid_size, before.rid_size, sizeof(t.rid_size)) != 0
         ):
-            source = self.peers[t.peer].sources
-            while source != NONE:   # other layers: the next packet's RID decides
-                if self.sources[source].track == i:
-                    source_detach(self, source)
-                    self.sources[source].track = i
-                source = self.sources[source].next
+            track_renumber(self, i, &before)
         self.hint(i, ssrcs)
 
     def remove_track(self, uint64_t track):

@@ -1,5 +1,5 @@
-# Owns nothing: tells which layers of simulcast are being sent, and reads what a layer counts by itself.
-# Calls tables.
+# Owns nothing: tells which layers of simulcast are being sent, keeps them with their RIDs, and reads what a
+# layer counts by itself. Calls tables and track.
 
 
 cdef inline void vp8_of(Packet *p) noexcept nogil:
@@ -38,3 +38,44 @@ cdef bint peer_layers(Engine e, uint32_t peer) noexcept nogil:
                     s.flow.silent = event_push(e, EVENT_LAYER, handle_of(i, t.generation), layer) == 0
         i = t.next
     return some
+
+
+cdef void track_renumber(Engine e, uint32_t index, const Track *before) noexcept nogil:
+    """The RIDs were negotiated anew. A layer keeps its sources and subscribers under the number that its RID
+    has now: its packets may not say the RID again. Where the RID is gone, they wait to be told another."""
+    cdef Track *t = &e.tracks[index]
+    cdef uint32_t now[8]
+    cdef uint32_t layer, i
+    cdef Source *s
+    cdef Egress *g
+    for layer in range(LAYERS):
+        now[layer] = NONE
+        t.layer[layer] = t.rtx[layer] = NONE
+    for layer in range(before.rid_count):
+        now[layer] = layer_by_rid(t, before.rid[layer], before.rid_size[layer])
+        if now[layer] != NONE:
+            t.layer[now[layer]] = before.layer[layer]
+            t.rtx[now[layer]] = before.rtx[layer]
+    i = e.peers[t.peer].sources
+    while i != NONE:
+        s = &e.sources[i]
+        if s.track == index and s.layer < LAYERS:
+            s.layer = now[s.layer]
+            s.wanted_told = False   # under the old number
+            if s.layer == NONE:
+                source_forget_missing(e, i)
+                source_begin(s)
+        i = s.next
+    i = t.routes
+    while i != NONE:
+        g = &e.egress[i >> 1]
+        if (i & 1) == (1 - g.active if g.pending else g.active) and g.layer < LAYERS:
+            g.layer = now[g.layer]
+            g.waiting_us = 0   # ask anew, under the new number
+        i = route_at(e, i).next
+    i = t.waiting_first
+    while i != NONE:
+        if now[e.packets[i].layer] != NONE:
+            e.packets[i].layer = now[e.packets[i].layer]
+        i = e.packets[i].next
+    event_push(e, EVENT_LAYER, handle_of(index, t.generation), 0)   # for all to be chosen anew

@@ -46,6 +46,13 @@ cdef void source_detach(Engine e, uint32_t index) noexcept nogil:
     s.layer = NONE
 
 
+cdef inline void source_begin(Source *s) noexcept nogil:
+    """What the SSRC brings from now on is other media than before, under the same numbers: no subscription goes
+    on with it unasked, nor begins with what the cache has of it."""
+    s.generation += 1
+    s.keyframe_us = 0
+
+
 cdef uint32_t source_add(Engine e, uint32_t peer, uint32_t ssrc) noexcept nogil:
     """A new unbound source, or NONE at a bound. Makes room by forgetting the longest silent one that
     no track goes by: first of the unbound, then of those that another SSRC took the place of."""
@@ -144,6 +151,7 @@ cdef int source_bind(Engine e, uint32_t index, const rtp_packet *r) noexcept nog
     if track != s.track:
         if s.track != NONE:
             e.rebound += 1
+            source_begin(s)
         source_detach(e, index)
         s.track = track
         s.heard = False
