@@ -257,7 +257,7 @@ cdef enum Drop:
     DROP_LATE                    # older than the numbering of the subscription
     DROP_TWICE                   # media that came already: the original, or another RTX of it
     DROP_BAD_RTX                 # RTX without OSN, of an unknown payload type, or ahead of its media
-    DROP_OVERLOAD                # waited too long to be forwarded, or too many waited
+    DROP_OVERLOAD                # waited too long to be forwarded, or too many waited, or could not wait
     DROP_NO_ROOM                 # the rewritten packet does not fit a slot
     DROP_SEAL                    # the cipher refused, or the index is spent
     DROP_EVENT                   # the event list is full

@@ -249,7 +249,7 @@ cdef class Engine:
             if self.io.out.timed:
                 stage_mark(&self.stages, STAGE_UNPROTECT, batch_clock_ns())
             with nogil:
-                fan_out_unkept(self, now_us)
+                fan_out_unkept(self, now_us, began_ns + self.slice_ns)
                 fan_out(self, now_us, began_ns + self.slice_ns)
                 repair_run(self, now_us)
                 flush_sender_reports(self, now_us)

@@ -8,7 +8,8 @@
 #   media_in -> [p1 p2 p3 | p4 ..]     queue -> track -> run p1..p3: route, route, <cursor> route, route
 #
 # A waiting packet's bytes lie in the cache. They may be gone from there when its turn comes: it is dropped
-# then. What found no room in the cache lies in its receive slot and is served before the next receive.
+# then. What found no room in the cache lies in its receive slot and is served before the next receive, or
+# given up.
 
 
 cdef uint32_t packet_take(Engine e) noexcept nogil:
@@ -210,11 +211,21 @@ cdef bint fan_out(Engine e, int64_t now_us, int64_t until_ns) noexcept nogil:
             return e.queue_first[0] == NONE and e.queue_first[1] == NONE
 
 
-cdef void fan_out_unkept(Engine e, int64_t now_us) noexcept nogil:
-    """Forward what lies in receive slots, since those are about to be used again."""
+cdef void fan_out_unkept(Engine e, int64_t now_us, int64_t until_ns) noexcept nogil:
+    """Forward what lies in receive slots, since those are about to be used again: audio whatever it takes, video
+    until that moment, or until the socket is full. What is left of video can't wait and is given up."""
     cdef int64_t never_ns = <int64_t> 1 << 62
-    cdef uint32_t i
+    cdef bint over = False
+    cdef uint32_t i, track
     for i in range(e.unkept_count):
-        while e.tracks[e.unkept[i]].waiting_first != NONE:
-            track_serve(e, e.unkept[i], now_us, never_ns)
+        track = e.unkept[i]
+        while not e.tracks[track].video and e.tracks[track].waiting_first != NONE:
+            track_serve(e, track, now_us, never_ns)
+    for i in range(e.unkept_count):
+        track = e.unkept[i]
+        while e.tracks[track].waiting_first != NONE:
+            if over:
+                track_shed(e, track)
+            else:
+                over = not track_serve(e, track, now_us, until_ns) or batch_clock_ns() >= until_ns
     e.unkept_count = 0

@@ -221,7 +221,7 @@ def test_the_bound_of_waiting_packets_holds_and_audio_takes_the_place_of_video()
 
 
 def test_packets_without_room_in_the_cache_are_forwarded_before_their_slot_is_used_again() -> None:
-    node = Node(replace(AT_ONCE, cache=0))
+    node = Node(Limits(cache=0))
     publisher = node.client()
     track = node.media.add_track(publisher.peer, replace(VIDEO, ssrcs=(Ssrc(0x11),)))
     clients = subscribed(node, track, 50)
@@ -233,6 +233,32 @@ def test_packets_without_room_in_the_cache_are_forwarded_before_their_slot_is_us
         assert [packet.payload for packet in client.take()] == [
             video(n, key=n == 1).payload for n in range(1, 201)
         ]
+    node.close()
+
+
+def test_without_room_in_the_cache_video_is_given_up_when_the_time_is_over_and_audio_is_not() -> None:
+    """Its slots are about to be used again, so it can't wait; nor may it hold the loop."""
+    node = Node(replace(AT_ONCE, cache=0))
+    publisher, other, listener = node.client(), node.client(), node.client()
+    clients = subscribed(node, node.media.add_track(publisher.peer, VIDEO), 100)
+    others = subscribed(node, node.media.add_track(other.peer, VIDEO), 100)
+    node.subscribe(listener, node.media.add_track(publisher.peer, AUDIO), AUDIO_EGRESS, AUDIO_ROUTES)
+    for start in range(1, 150, 30):
+        before = forwarded(node)
+        publisher.send(*(video(start + n, key=n == 0) for n in range(30)), audio(start))
+        other.send(*(video(start + n, key=n == 0) for n in range(30)))
+        node.read()
+        assert 0 < forwarded(node) - before <= CLOCK_PACKETS + 30 + 1
+        assert node.media.live()["waiting"] == 0
+    assert len(listener.take()) == 5
+    counters = node.media.counters()
+    assert (counters["shed"], counters["drop_overload"]) == (10, 300)
+    seen = 0
+    for client in clients + others:
+        packets = client.take()
+        assert [packet.sequence - packets[0].sequence for packet in packets] == list(range(len(packets)))
+        seen += len(packets)
+    assert seen == forwarded(node) - 5
     node.close()
 
 
