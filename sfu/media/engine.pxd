@@ -99,6 +99,7 @@ cdef extern from "cache.h" nogil:
     )
     uint32_t cache_block_of(const cache_pool_t *p, const cached_t *c)
     cached_t *cache_find(const cache_t *c, const cache_pool_t *p, uint32_t eseq)
+    const cached_t *cache_oldest(const cache_t *c, const cache_pool_t *p)
     void cache_fit(cache_t *c, const cache_pool_t *p, double seconds, double hold_s)
 
 
@@ -211,7 +212,7 @@ cdef enum:
     REORDER_US = 5_000           # a number is missing after this time ...
     REORDER_PACKETS = 3          # ... or when so many later ones have come
     ASK_TRIES = 10               # requests for one number
-    ASK_AGAIN_TRIES = 2          # requests for one that was given up, for a subscriber that still wants it
+    ASK_AGAIN_TRIES = 2          # more for one that was given up, each time that a subscriber still wants it
     RTX_SPAN_S = 10              # RTX stamped farther from its media is another's; chosen
     ASK_MIN_US = 20_000          # between two requests for a number, at least
     RTT_GUESS_US = 100_000       # where nothing has been measured

@@ -228,6 +228,11 @@ static inline struct cached *cache_find(const struct cache *c, const struct cach
     return one->eseq == eseq ? one : NULL;
 }
 
+/* Of the packets held, the one that came first; NULL: none is held. */
+static inline const struct cached *cache_oldest(const struct cache *c, const struct cache_pool *p) {
+    return c->first == CACHE_NONE ? NULL : cache_in(c, p, c->first, 0);
+}
+
 /* Make the index fit what came since the last call: `seconds` later, for a cache that holds `hold_s`.
  * Off the packet path. A cache that finds no memory for a larger one keeps what it has. */
 static inline void cache_fit(struct cache *c, const struct cache_pool *p, double seconds, double hold_s) {

@@ -160,8 +160,10 @@ cdef void source_filled(Engine e, uint32_t index, uint32_t eseq, bint repaired, 
 
 
 cdef void source_wanted_again(Engine e, uint32_t index, uint32_t eseq, int64_t now_us) noexcept nogil:
-    """A subscriber misses a number that this node lacks: ask at once if nobody has yet."""
+    """A subscriber misses a number that this node lacks: ask at once if nobody has yet, or if it was given up and
+    is not older than what the cache holds."""
     cdef Source *s = &e.sources[index]
+    cdef const cached_t *oldest
     cdef uint32_t before, i
     cdef Missing *m
     if s.track == NONE or not e.tracks[s.track].nack or eseq_diff(eseq, s.eseq_base) < 0:
@@ -170,6 +172,9 @@ cdef void source_wanted_again(Engine e, uint32_t index, uint32_t eseq, int64_t n
         return
     i = missing_find(e, s, eseq, &before)
     if i == NONE:
+        oldest = cache_oldest(&s.cache, &e.pool)
+        if oldest == NULL or eseq_diff(eseq, oldest.eseq) < 0:
+            return
         m = missing_add(e, index, before, eseq, now_us)
         if m == NULL:
             return

@@ -487,15 +487,24 @@ def test_a_subscribers_nack_brings_the_request_forward(call: Call) -> None:
     assert call.asked() == []
 
 
-def test_a_subscribers_nack_for_what_was_given_up_asks_twice_more(call: Call) -> None:
-    call.publish(1, 3, 4, 5, key=True)
+def test_a_subscribers_nack_for_what_was_given_up_asks_twice_more_while_the_cache_reaches_back_so_far(
+    call: Call,
+) -> None:
+    call.publish(1, 2, 4, 5, 6, key=True)
+    call.repair(3)  # at once: the round trip is short
+    call.publish(7, 9, 10, 11)
     first = call.subscriber.take()[0].sequence
-    call.publish(6, 7, key=True)
-    call.node.advance(2.5)
-    call.asked()
-    call.nack(first + 1)
+    call.node.advance(0.8)
+    assert call.asked()[-10:] == [(8,)] * 10
+    for _ in range(2):
+        call.nack(first + 7)
+        call.node.advance(0.4)
+        assert call.asked() == [(8,), (8,)]
     call.node.advance(2)
-    assert call.asked() == [(2,), (2,)]
+    call.nack(first + 7)
+    call.node.advance(0.4)
+    assert call.asked() == []
+    assert call.counters("unrepaired") == (3,)
 
 
 def test_a_gap_too_wide_to_fill_wants_a_keyframe_and_no_nack(call: Call) -> None:
