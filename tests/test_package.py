@@ -17,8 +17,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LOADED = """
 import json, sys
-import loadtest.seal, meeting.app, sfu.cli.main
-tops = ("sfu", "meeting", "loadtest")
+import loadtest.seal, meeting.app, sfu.cli.main, turn.tuples
+tops = ("sfu", "turn", "meeting", "loadtest")
 print(json.dumps([module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] in tops]))
 """
 COMPILED = (".pyx", ".pxd", ".pxi", ".h")
@@ -77,7 +77,7 @@ def test_the_sdist_holds_all_that_the_build_reads(checkout: Path, sdist: set[str
 
 def test_the_wheel_holds_every_module_and_the_demos_files(checkout: Path, wheel: set[str]) -> None:
     modules = {name.replace("demo-app/server/", "") for name in sources(checkout, ".py", ".pyi")}
-    modules = {name for name in modules if name.startswith(("sfu/", "loadtest/", "meeting/"))}
+    modules = {name for name in modules if name.startswith(("sfu/", "turn/", "loadtest/", "meeting/"))}
     static = checkout / "demo-app/server/meeting/static"
     assert modules <= wheel
     assert {f"meeting/static/{path.name}" for path in static.iterdir() if path.is_file()} <= wheel
@@ -91,6 +91,7 @@ def test_the_wheel_holds_the_extensions_and_not_their_sources(checkout: Path, wh
     assert {name for name in wheel if name.endswith((*COMPILED, ".c"))} == set()
     assert {name.split("/")[0].split("-")[0] for name in wheel} == {
         "sfu",
+        "turn",
         "loadtest",
         "meeting",
         "orchard_sfu",

@@ -1,0 +1,28 @@
+"""Who talks to the server, by which transport, over which of its addresses."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from sfu.net.address import Address
+
+
+class Transport(Enum):
+    """What carries a client's messages; the value is how an ICE server's URL names it."""
+
+    UDP = "udp"
+    TCP = "tcp"
+    TLS = "tls"
+
+
+class FiveTuple(NamedTuple):
+    """What an allocation is known by (RFC 8656 2): the client's address, ours that was hit, the transport.
+
+    On TCP and TLS it stands for one connection, as long as that is open.
+    """
+
+    transport: Transport
+    remote: Address
+    local: Address
