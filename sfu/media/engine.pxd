@@ -229,7 +229,6 @@ cdef enum:
     START_PACKETS = 1024         # a new subscriber gets at most so many out of the cache
     SR_KEPT = 4                  # sender reports remembered per subscription, for round-trip times
     RTCP_ROOM = 1200             # bytes of a compound that we write, before SRTCP
-    EVENTS_MAX = 65536
     EXPECTED_US = 30_000_000     # how long DTLS from an expected path is handed up
     HELD_US = 2_000_000          # a path on which its peer was heard in this time is not another's
     REPORT_US = 1_000_000        # between receiver and sender reports
@@ -259,7 +258,7 @@ cdef enum Drop:
     DROP_TWICE                   # media that came already: the original, or another RTX of it
     DROP_BAD_RTX                 # RTX without OSN, of an unknown payload type, or ahead of its media
     DROP_OVERLOAD                # waited too long to be forwarded, or too many waited, or could not wait
-    DROP_NO_ROOM                 # the rewritten packet does not fit a slot
+    DROP_NO_ROOM                 # the rewritten packet does not fit a slot, or is RED of a type that is not mapped
     DROP_SEAL                    # the cipher refused, or the index is spent
     DROP_EVENT                   # the event list is full
     DROPS
@@ -563,7 +562,7 @@ cdef class Engine:
     cdef uint32_t repairs        # list of sources with missing numbers
     cdef uint32_t answers_left   # numbers that this compound may still ask for
     cdef EventRecord *events
-    cdef uint32_t event_count
+    cdef uint32_t event_count, events_max
     cdef uint8_t scratch[2048]   # a compound under construction
     cdef uint64_t drops[32]
     cdef uint64_t forwarded, forwarded_bytes, media_in, media_in_bytes, rtcp_in, rtcp_out

@@ -29,6 +29,7 @@ class Engine:
         streams_per_peer: int = 512,
         paths_per_peer: int = 8,
         expected_max: int = 8_192,
+        events_max: int = 65_536,
         control_per_read: int = 128,
         reads_per_call: int = 8,
         send_queue: int,

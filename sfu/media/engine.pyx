@@ -85,6 +85,7 @@ cdef class Engine:
         uint32_t streams_per_peer=512,
         uint32_t paths_per_peer=8,
         uint32_t expected_max=8_192,
+        uint32_t events_max=65_536,
         uint32_t control_per_read=128,
         uint32_t reads_per_call=8,
         uint32_t send_queue,
@@ -106,8 +107,8 @@ cdef class Engine:
             raise ValueError(f"a seed of at least 8 bytes, not {len(seed)}")
         if not peers_max or not paths_max or not tracks_max or not egress_max or not sources_max:
             raise ValueError("every table has room for at least one entry")
-        if not ssrcs_per_peer or paths_per_peer < 2 or not expected_max or not control_per_read:
-            raise ValueError("at least 1 SSRC, 2 paths, 1 expected path and 1 control datagram")
+        if not ssrcs_per_peer or paths_per_peer < 2 or not expected_max or not events_max or not control_per_read:
+            raise ValueError("at least 1 SSRC, 2 paths, 1 expected path, 1 event and 1 control datagram")
         memcpy(&seed_word, <const char *> seed, 8)
         self.batch = Batch(fd, family, send_slots=send_queue)
         self.io = &self.batch.state
@@ -115,6 +116,7 @@ cdef class Engine:
         self.egress_max, self.sources_max, self.expected_max = egress_max, sources_max, expected_max
         self.ssrcs_per_peer, self.streams_per_peer = ssrcs_per_peer, streams_per_peer
         self.paths_per_peer, self.control_per_read = paths_per_peer, control_per_read
+        self.events_max = events_max
         self.reads_per_call, self.keyframe_wait_us = reads_per_call, keyframe_wait_us
         self.hold_us = [cache_audio_us, cache_video_us]
         self.blocks_max = [
@@ -135,7 +137,7 @@ cdef class Engine:
         self.packets = <Packet *> calloc(waiting_max, sizeof(Packet))
         self.unkept = <uint32_t *> calloc(self.io.receive_slots, sizeof(uint32_t))
         self.sr_due = <uint32_t *> calloc(egress_max, sizeof(uint32_t))
-        self.events = <EventRecord *> calloc(EVENTS_MAX, sizeof(EventRecord))
+        self.events = <EventRecord *> calloc(events_max, sizeof(EventRecord))
         self.missings = <Missing *> calloc(missing_max, sizeof(Missing))
         if (
             not self.paths or not self.peers or not self.tracks or not self.egress or not self.sources

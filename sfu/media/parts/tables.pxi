@@ -13,7 +13,7 @@ cdef inline int drop(Engine e, Drop reason) noexcept nogil:
 cdef int event_push(Engine e, Event kind, uint64_t handle, int64_t value) noexcept nogil:
     """0, or a negative reason when the list is full: the caller must try again later."""
     cdef EventRecord *record
-    if e.event_count == EVENTS_MAX:
+    if e.event_count == e.events_max:
         return drop(e, DROP_EVENT)
     record = &e.events[e.event_count]
     record.kind = <uint32_t> kind
