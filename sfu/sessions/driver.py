@@ -21,12 +21,12 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from sfu.base.log import get_logger
 from sfu.base.settings import Setting
+from sfu.base.timers import Timers
 from sfu.directory.interface import DirectoryError
 from sfu.media.control import LimitReached, MediaError
 from sfu.media.events import DatagramKind
 from sfu.negotiation.owner import set_owner
 from sfu.sessions.reconcile import Reconciler
-from sfu.sessions.timers import Timers
 from sfu.sessions.unclaimed import UnclaimedSessions
 from sfu.sessions.watching import wait_for_session
 from sfu.sessions.writes import RecordWrites
@@ -138,7 +138,7 @@ class Driver:
         self._handshaking = 0
         self._unclaimed = UnclaimedSessions(handshakes_limit)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._timers = Timers()
+        self._timers: Timers[SessionId] = Timers()
         self._armed: asyncio.TimerHandle | None = None
         self._armed_at: float | None = None
         self._awaits_room = False  # told by the loop when the full socket is writable
