@@ -25,6 +25,8 @@ ConfigFile = Annotated[
     ),
 ]
 
+_OF_OTHERS = ("turn",)  # sections that `orchard serve` doesn't read
+
 
 def takes_settings(*settings: Setting[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command a flag for each of `settings` (without any: for all there are) and `--config`.
@@ -61,7 +63,7 @@ def takes_settings(*settings: Setting[Any]) -> Callable[[Callable[..., None]], C
 def all_settings() -> tuple[Setting[Any], ...]:
     """Every setting of the server and of what it is made of."""
     importlib.import_module("sfu.api.server")  # it and what it imports declare them
-    return tuple(declared())
+    return tuple(setting for setting in declared() if setting.section not in _OF_OTHERS)
 
 
 def read_config(flags: Mapping[str, str | Sequence[str]], config_file: Path | None) -> Config:

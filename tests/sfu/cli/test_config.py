@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import sfu
+from sfu.base.settings import declared
 from sfu.cli.config import markdown_page
 from sfu.cli.options import all_settings
 
@@ -66,6 +68,13 @@ def test_the_page_of_the_docs_is_what_the_command_writes(orchard: Command) -> No
     assert SETTINGS_PAGE.read_text() == markdown_page(), (
         "write it anew: orchard config --markdown > docs/reference/settings.md"
     )
+
+
+def test_settings_that_serve_does_not_read_are_not_among_its_own(orchard: Command) -> None:
+    importlib.import_module("turn.policy")
+    assert "turn" in {setting.section for setting in declared()}
+    assert "turn" not in {setting.section for setting in all_settings()}
+    assert "turn.policy" not in orchard("config").out
 
 
 def test_the_version_is_the_packages(orchard: Command) -> None:
