@@ -8,6 +8,7 @@ knows is for the server, and nothing in a message is to be believed before `veri
 from __future__ import annotations
 
 import binascii
+import hashlib
 import hmac
 import struct
 from dataclasses import dataclass
@@ -67,6 +68,13 @@ class Attribute(IntEnum):
     ICE_CONTROLLED = 0x8029
     ICE_CONTROLLING = 0x802A
     NOMINATION = 0xC001  # libwebrtc, draft-thatcher-ice-renomination
+
+
+class PasswordAlgorithm(IntEnum):
+    """How a long-term password becomes a key (RFC 8489 18.5)."""
+
+    MD5 = 1
+    SHA256 = 2
 
 
 class StunError(ValueError):
@@ -259,6 +267,59 @@ def decode_error_code(value: bytes) -> tuple[int, str]:
 def encode_unknown_attributes(attributes: Iterable[int]) -> bytes:
     """The value of UNKNOWN-ATTRIBUTES (RFC 8489 14.13)."""
     return b"".join(attribute.to_bytes(2, "big") for attribute in attributes)
+
+
+def encode_password_algorithm(algorithm: PasswordAlgorithm) -> bytes:
+    """The value of PASSWORD-ALGORITHM (RFC 8489 14.12); those there are take no parameters."""
+    return _ATTRIBUTE.pack(algorithm, 0)
+
+
+def encode_password_algorithms(algorithms: Iterable[PasswordAlgorithm]) -> bytes:
+    """The value of PASSWORD-ALGORITHMS, the best first (RFC 8489 14.11)."""
+    return b"".join(map(encode_password_algorithm, algorithms))
+
+
+def decode_password_algorithms(value: bytes) -> tuple[tuple[int, bytes], ...]:
+    """The algorithms' numbers and parameters. Raises StunError.
+
+    PASSWORD-ALGORITHM has the same form with one entry.
+    """
+    entries: list[tuple[int, bytes]] = []
+    at = 0
+    while at < len(value):
+        if at + _ATTRIBUTE.size > len(value):
+            raise StunError("an algorithm is cut short")
+        number, size = _ATTRIBUTE.unpack_from(value, at)
+        start = at + _ATTRIBUTE.size
+        if start + size > len(value):
+            raise StunError("an algorithm's parameters run past the end")
+        entries.append((number, value[start : start + size]))
+        at = start + size + -size % 4
+    return tuple(entries)
+
+
+def decode_password_algorithm(value: bytes) -> tuple[int, bytes]:
+    """The one algorithm's number and parameters. Raises StunError."""
+    entries = decode_password_algorithms(value)
+    if len(entries) != 1:
+        raise StunError("not one algorithm")
+    return entries[0]
+
+
+def long_term_key(username: str, realm: str, password: str, algorithm: PasswordAlgorithm) -> bytes:
+    """The HMAC key of a long-term credential (RFC 8489 9.2.2, 18.5.1).
+
+    All three are taken as they are: OpaqueString (RFC 8265 4.2) was applied to them before.
+    """
+    text = f"{username}:{realm}:{password}".encode()
+    if algorithm is PasswordAlgorithm.SHA256:
+        return hashlib.sha256(text).digest()
+    return hashlib.md5(text, usedforsecurity=False).digest()
+
+
+def userhash(username: str, realm: str) -> bytes:
+    """The value of USERHASH, which stands for a username that is not to be seen (RFC 8489 14.4)."""
+    return hashlib.sha256(f"{username}:{realm}".encode()).digest()
 
 
 def _with_length(data: bytes, more: int) -> bytes:

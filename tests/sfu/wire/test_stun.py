@@ -1,4 +1,4 @@
-"""The STUN codec against RFC 8489, RFC 5769 and any bytes; ids S1..S12 are those of the requirement list."""
+"""The STUN codec against RFC 8489, RFC 5769 and any bytes; ids are those of the requirement list."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sfu.wire import stun
-from sfu.wire.stun import Attribute, MessageClass, StunError
+from sfu.wire.stun import Attribute, MessageClass, PasswordAlgorithm, StunError
 
 TRANSACTION = bytes(range(12))
 KEY = b"VOkJxbRl1RmTxUk/WvJxBt"
@@ -34,6 +34,16 @@ RFC5769_LONG_TERM = bytes.fromhex(
     "0015001c662f2f3439396b39353464364f4c33346f4c39465354767936347341"
     "0014000b6578616d706c652e6f726700"
     "00080014f67024656dd64a3e02b8e0712e85c9a28ca89666"
+)
+
+RFC8489_B1 = bytes.fromhex(
+    "000100902112a44278ad3433c6ad72c029da412e001e00204a3cf38fef6992bda952c6780417da0f"
+    "24819415569e60b205c46e41407f170400150029"
+    "6f624d61744a6f7332414141"
+    "43662f2f3439396b39353464364f4c33346f4c39465354767936347341000000"
+    "0014000b6578616d706c652e6f726700"
+    "001d000400020000"
+    "001c0020b5c7bf005b6c52a21c51c5e892f81924136296cb927c43149309278cc6518e65"
 )
 
 
@@ -77,7 +87,7 @@ def test_rfc5769_responses_are_read_and_verified(data: bytes, address: bytes) ->
 
 def test_rfc5769_long_term_request_is_verified_without_fingerprint() -> None:
     message = stun.parse(RFC5769_LONG_TERM)
-    key = hashlib.md5("マトリックス:example.org:TheMatrIX".encode(), usedforsecurity=False).digest()
+    key = stun.long_term_key("マトリックス", "example.org", "TheMatrIX", PasswordAlgorithm.MD5)
     assert not message.has_fingerprint
     assert stun.verify_integrity(message, key)
 
@@ -279,3 +289,63 @@ def test_nothing_verifies_without_an_integrity_attribute() -> None:
     message = stun.parse(request())
     assert not stun.verify_integrity(message, b"")
     assert not stun.verify_integrity_sha256(message, b"")
+
+
+def test_rfc8489_b1_request_is_verified_as_corrected_by_erratum_6268() -> None:
+    """The text's own bytes have a wrong length and lack PASSWORD-ALGORITHM."""
+    message = stun.parse(RFC8489_B1)
+    username, password = "マトリックス", "TheMatrIX"
+    assert message.get(Attribute.USERHASH) == stun.userhash(username, "example.org")
+    assert message.get(Attribute.NONCE) == b"obMatJos2AAACf//499k954d6OL34oL9FSTvy64sA"
+    assert message.get(Attribute.PASSWORD_ALGORITHM) == stun.encode_password_algorithm(
+        PasswordAlgorithm.SHA256
+    )
+    key = stun.long_term_key(username, "example.org", password, PasswordAlgorithm.SHA256)
+    assert stun.verify_integrity_sha256(message, key)
+    rebuilt = stun.build(
+        message.method,
+        message.message_class,
+        message.transaction_id,
+        message.attributes,
+        key_sha256=key,
+        fingerprint=False,
+    )
+    assert rebuilt == RFC8489_B1
+
+
+def test_a9_keys_of_both_algorithms() -> None:
+    """The MD5 key is the example of RFC 8489 9.2.2."""
+    md5 = stun.long_term_key("user", "realm", "pass", PasswordAlgorithm.MD5)
+    assert md5.hex() == "8493fbc53ba582fb4c044c456bdc40eb"
+    sha256 = stun.long_term_key("user", "realm", "pass", PasswordAlgorithm.SHA256)
+    assert sha256 == hashlib.sha256(b"user:realm:pass").digest()
+
+
+def test_password_algorithms_are_read_with_their_parameters_and_padding() -> None:
+    assert stun.encode_password_algorithms(
+        (PasswordAlgorithm.SHA256, PasswordAlgorithm.MD5)
+    ) == bytes.fromhex("0002000000010000")
+    value = bytes.fromhex("00020000" + "7777000361626300" + "00010000")
+    assert stun.decode_password_algorithms(value) == ((2, b""), (0x7777, b"abc"), (1, b""))
+    assert stun.decode_password_algorithm(bytes.fromhex("00020000")) == (2, b"")
+
+
+@pytest.mark.parametrize("value", ["00", "000200", "00020001", "000200000001", "0002000561626364"])
+def test_password_algorithms_that_are_cut_short_are_an_error(value: str) -> None:
+    with pytest.raises(StunError):
+        stun.decode_password_algorithms(bytes.fromhex(value))
+
+
+@pytest.mark.parametrize("value", ["", "0002000000010000"])
+def test_none_or_two_password_algorithms_are_not_one(value: str) -> None:
+    with pytest.raises(StunError):
+        stun.decode_password_algorithm(bytes.fromhex(value))
+
+
+@given(st.binary(max_size=40))
+def test_password_algorithms_of_any_bytes_are_read_or_a_stun_error(value: bytes) -> None:
+    try:
+        entries = stun.decode_password_algorithms(value)
+    except StunError:
+        return
+    assert sum(4 + len(parameters) for _, parameters in entries) <= len(value)
