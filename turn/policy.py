@@ -22,22 +22,18 @@ to send it, and whoever reads it may get it wrong. Addresses are packed, 4 or 16
 from __future__ import annotations
 
 import ipaddress
-import re
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from sfu.base.settings import Setting
 from sfu.net.address import Address
+from turn.ports import parse_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sfu.base.settings import Config
-
-PortRange = tuple[int, int]
-"""The lowest and the highest port, both included."""
-
-_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+    from turn.ports import PortRange
 
 _NEVER = (
     "0.0.0.0/8",  # this host (RFC 1122); the kernel takes 0.0.0.0 for loopback
@@ -107,10 +103,7 @@ def parse_media(text: str) -> list[Address]:
         host = str(ipaddress.IPv6Address(host[1:-1]))
     else:
         host = str(ipaddress.IPv4Address(host))
-    match = _PORTS.fullmatch(ports)
-    low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not 0 < low <= high < 65536:
-        raise ValueError("ports are numbers from 1 to 65535")
+    low, high = parse_range(ports)
     return [Address(host, port) for port in range(low, high + 1)]
 
 
