@@ -17,6 +17,7 @@ import base64
 import hmac
 import re
 import secrets
+import unicodedata
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -102,9 +103,14 @@ class Credentials:
         max_revoked: int = 100_000,
         max_hashes: int = 0,
     ) -> None:
-        """Keep at most `max_revoked` names that were revoked and `max_hashes` that were minted."""
+        """Keep at most `max_revoked` names that were revoked and `max_hashes` that were minted.
+
+        `realm` is the domain name of who provides the server (RFC 8489 9.2.4). Raises CredentialError.
+        """
+        if not 0 < len(realm) < 128 or not _is_opaque(realm):
+            raise CredentialError(f"the realm {realm!r} is not 1 to 127 printable characters without quotes")
         self.keys = keys  # may be replaced at any time; names of a key that is gone hold no longer
-        self._realm = realm
+        self.realm = realm
         self._max_ttl_s = max_ttl_s
         self._revoked: _Expiring[str, None] = _Expiring(max_revoked)
         self._hashes: _Expiring[bytes, str] = _Expiring(max_hashes)
@@ -128,7 +134,7 @@ class Credentials:
             parts.append(base64.urlsafe_b64encode(encoded).rstrip(b"=").decode())
         username = ":".join(parts)
         self._hashes.discard_ended(wall_now)
-        self._hashes.put(userhash(username, self._realm), username, expires_at)
+        self._hashes.put(userhash(username, self.realm), username, expires_at)
         return Minted(username, _password(of_key[0], username), expires_at)
 
     def find(self, username: str, wall_now: float) -> Credential | None:
@@ -220,6 +226,11 @@ class _Expiring(Generic[K, V]):
     def discard_ended(self, wall_now: float) -> None:
         while self._ends and self._ends[0][0] <= wall_now:
             del self._values[heappop(self._ends)[1]]
+
+
+def _is_opaque(text: str) -> bool:
+    """Whether OpaqueString (RFC 8265 4.2) leaves a text as it is, and no client takes quotes out of it."""
+    return text.isprintable() and unicodedata.normalize("NFC", text) == text and not set(text) & set('"\\')
 
 
 def _password(secret: bytes, username: str) -> str:

@@ -224,6 +224,19 @@ def test_keys_that_would_not_protect_are_refused(make: type[Keys]) -> None:
         make()
 
 
+@pytest.mark.parametrize(
+    "realm", ["", "x" * 128, 'a"b', "a\\b", "a\0", "a\N{NO-BREAK SPACE}b", "e\N{COMBINING ACUTE ACCENT}"]
+)
+def test_a9_a_realm_that_clients_would_not_hash_as_it_stands_is_refused(realm: str) -> None:
+    with pytest.raises(CredentialError, match="realm"):
+        Credentials(realm, KEYS)
+
+
+@pytest.mark.parametrize("realm", ["x" * 127, "example.org", "b\u00fccher.example", "two words"])
+def test_a9_other_realms_are_taken(realm: str) -> None:
+    assert Credentials(realm, KEYS).realm == realm
+
+
 def test_secrets_and_passwords_are_not_shown() -> None:
     keys = Keys(by_id={KEY: (NEW,)}, shared=(SHARED,))
     minted = credentials(keys).mint(KEY, 3600, "", NOW)
