@@ -22,8 +22,9 @@ to send it, and whoever reads it may get it wrong. Addresses are packed, 4 or 16
 from __future__ import annotations
 
 import ipaddress
+from bisect import bisect_right
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sfu.base.settings import Setting
 from sfu.net.address import Address
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from sfu.base.settings import Config
     from turn.ports import PortRange
 
+MAX_RANGES: Final = 16  # chosen: the packet path looks through all of them for each packet
 _NEVER = (
     "0.0.0.0/8",  # this host (RFC 1122); the kernel takes 0.0.0.0 for loopback
     "224.0.0.0/4",
@@ -75,18 +77,26 @@ _SPECIAL_IPV6 = ("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20")
 
 
 class Networks:
-    """A set of IPv4 and IPv6 networks, asked with packed addresses."""
+    """A set of IPv4 and IPv6 networks, asked with packed addresses, which sort as numbers do."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self._masks: dict[int, list[tuple[int, int]]] = {4: [], 16: []}
-        for text in texts:
-            network = parse_network(text)
-            pair = int(network.netmask), int(network.network_address)
-            self._masks[network.max_prefixlen // 8].append(pair)
+        self._firsts: dict[int, list[bytes]] = {4: [], 16: []}
+        self._lasts: dict[int, list[bytes]] = {4: [], 16: []}
+        for network in sorted(map(parse_network, texts), key=_widest_first):
+            first, last = network.network_address.packed, network.broadcast_address.packed
+            lasts = self._lasts[len(first)]
+            if lasts and last <= lasts[-1]:
+                continue  # within the one before: networks never overlap by halves
+            self._firsts[len(first)].append(first)
+            lasts.append(last)
 
     def __contains__(self, ip: bytes) -> bool:
-        value = int.from_bytes(ip, "big")
-        return any(value & mask == network for mask, network in self._masks[len(ip)])
+        before = bisect_right(self._firsts[len(ip)], ip)
+        return before > 0 and ip <= self._lasts[len(ip)][before - 1]
+
+
+def _widest_first(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> tuple[bytes, int]:
+    return network.network_address.packed, network.prefixlen
 
 
 def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
@@ -199,7 +209,8 @@ class PeerPolicy:
     `public` is the mode. `hosts` are all addresses by which this machine is reached, public ones before a
     NAT included; `media` are the SFU's media addresses; `relays` are the hosts of relayed addresses, as
     bound and as told to clients, whose ports are in `relay_ports` (None: clients may not meet through
-    relays). `allow` and `deny` are networks. Raises ValueError for text that is no address or network.
+    relays). `allow` and `deny` are networks. Raises ValueError for text that is no address or network, and
+    for ports that do not fit into `MAX_RANGES`.
     """
 
     def __init__(
@@ -222,6 +233,11 @@ class PeerPolicy:
         self._public = public
         self._own = {ip: _merged(ranges) for ip, ranges in own.items()}
         self._own_ports = _merged(piece for ranges in self._own.values() for piece in ranges)
+        if len(self._own_ports) > MAX_RANGES:
+            raise ValueError(
+                f"ports of media and relays: {len(self._own_ports)} ranges, of at most {MAX_RANGES}; "
+                "give media ports side by side"
+            )
         self._allow = Networks(allow)
         self._deny = Networks(deny)
         networks = [parse_network(text) for text in allow]
@@ -260,7 +276,10 @@ class PeerPolicy:
         return len(ip) in (4, 16) and ip not in _TUNNELLED
 
     def own_ports(self, ip: bytes | None = None) -> tuple[PortRange, ...]:
-        """The ports at which this machine may be reached, in order: at `ip`, or at any of its addresses."""
+        """The ports at which this machine may be reached, in order: at `ip`, or at any of its addresses.
+
+        Whoever checks packets against the latter takes the ports of one address for those of all.
+        """
         return self._own_ports if ip is None else self._own.get(ip, ())
 
 

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from sfu.base.settings import Config, SettingsError
 from sfu.net.address import Address
-from turn.policy import ALLOW, DENY, MEDIA, MEET, POLICY, PeerPolicy, Verdict, parse_media, policy_of
+from turn.policy import (
+    ALLOW,
+    DENY,
+    MEDIA,
+    MEET,
+    POLICY,
+    Networks,
+    PeerPolicy,
+    Verdict,
+    parse_media,
+    policy_of,
+)
 
 RELAY_PORTS = (49152, 65535)
 HERE = "203.0.113.5"
@@ -158,6 +169,23 @@ def test_nothing_is_granted_that_python_knows_as_private(ip: bytes) -> None:
         address = ipaddress.ip_address(ip)
         assert address.is_global
         assert not any((address.is_multicast, address.is_reserved, address.is_link_local))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 15), st.integers(0, 4)), max_size=12),
+    st.lists(st.tuples(st.integers(0, 15), st.integers(0, 4)), max_size=12),
+)
+def test_a_set_of_networks_has_what_any_of_them_has(
+    small: list[tuple[int, int]], large: list[tuple[int, int]]
+) -> None:
+    # in 16 addresses each, so that networks nest, touch and repeat
+    networks = [ipaddress.ip_network((0x0AFFFFF0 + at, 28 + bits), strict=False) for at, bits in small]
+    networks += [ipaddress.ip_network(((0x20FF << 112) + at, 124 + bits), strict=False) for at, bits in large]
+    both = Networks(map(str, networks))
+    for first in (0x0AFFFFE8, (0x20FF << 112) - 8):
+        for value in range(first, first + 32):
+            address = ipaddress.ip_address(value)
+            assert (address.packed in both) == any(address in network for network in networks)
 
 
 def disguises(ipv4: bytes, filling: bytes) -> dict[str, bytes]:
@@ -321,6 +349,13 @@ def test_d2_other_clients_may_come(client: str) -> None:
 def test_ports_side_by_side_are_one_range() -> None:
     media = [Address("192.0.2.1", port) for port in (40003, 40001, 40000, 40002, 40010)]
     assert PeerPolicy(public=False, media=media).own_ports() == ((40000, 40003), (40010, 40010))
+
+
+def test_ports_in_more_ranges_than_a_packet_can_be_held_against_are_refused() -> None:
+    media = [Address("192.0.2.1", port) for port in range(40000, 40034, 2)]
+    assert len(PeerPolicy(public=False, media=media[:16]).own_ports()) == 16
+    with pytest.raises(ValueError, match="17 ranges, of at most 16"):
+        PeerPolicy(public=False, media=media)
 
 
 def test_the_policy_is_as_the_settings_say() -> None:
