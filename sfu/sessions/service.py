@@ -367,9 +367,10 @@ class SessionService:
     async def _await_connected(self, app: AppId, record: SessionRecord) -> SessionRecord:
         """Wait until a session that has negotiated is connected; one that has not yet, need not be.
 
-        A first pull makes the first offer of its session, so there is nothing to wait for.
+        A first pull makes the first offer of its session, so there is nothing to wait for. One that counts as
+        disconnected goes on as it is: two lost checks are enough for that, and its client is calling.
         """
-        if record.client is None or record.transport_state == "connected":
+        if record.client is None or record.transport_state in ("connected", "disconnected"):
             return record
         try:
             async with asyncio.timeout(self._limits.connect_wait_s):

@@ -291,6 +291,15 @@ class TestWaitingForTheTransport:
         await directory.replace_session(replace(unconnected, transport_state="connected"))
         assert errors(await soon(waiting)) == [None]
 
+    async def test_a_session_whose_checks_got_lost_need_not_wait_for_the_next(
+        self, directory: MemoryDirectory
+    ) -> None:
+        service = make_service(directory, AT_ONCE)
+        await directory.create_session(publisher())
+        silent = replace(blank(SUBSCRIBER), client=CLIENT, transport_state="disconnected")
+        await directory.create_session(silent)
+        assert errors(await service.new_tracks(APP, SUBSCRIBER, pull(PUBLISHER))) == [None]
+
     async def test_a_session_that_closes_meanwhile_is_410(self, directory: MemoryDirectory) -> None:
         service = make_service(directory)
         await directory.create_session(publisher())
