@@ -37,12 +37,15 @@ class Meter:
         except OSError as error:
             raise ProcessGone(f"process {self.pid} has ended") from error
 
-    def pss_bytes(self) -> int:
-        """Memory, shared pages by share (Pss). Raises ProcessGone."""
-        match = re.search(r"^Pss:\s+(\d+) kB", self._read("smaps_rollup"), re.MULTILINE)
-        if match is None:
+    def private_bytes(self) -> int:
+        """Memory that is this process's alone: a share of libraries would change with what else runs here.
+
+        Raises ProcessGone.
+        """
+        parts = re.findall(r"^Private_(?:Clean|Dirty):\s+(\d+) kB", self._read("smaps_rollup"), re.MULTILINE)
+        if not parts:
             raise ProcessGone(f"process {self.pid} has no memory any more")
-        return int(match[1]) * 1024
+        return sum(map(int, parts)) * 1024
 
     def descriptors(self) -> int:
         """Open file descriptors. Raises ProcessGone."""

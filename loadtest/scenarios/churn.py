@@ -51,7 +51,7 @@ WARM_UP: Final = Churn(rounds=1, in_sequence=10, at_once=10, unconnected=20)
 class Levels:
     """What the server holds at one moment."""
 
-    pss_bytes: int
+    private_bytes: int
     descriptors: int
     gauges: dict[str, float]
 
@@ -83,15 +83,18 @@ async def run(bench: Bench, options: Churn, tell: Tell) -> Measurement:
         peaks: list[int] = []
         for number in range(options.rounds):
             await _round(target, source.track, options, f"round {number + 1}", tell)
-            peaks.append(target.meter.pss_bytes())
+            peaks.append(target.meter.private_bytes())
             levels.append(await settled(target, before, options.settle_s))
     after = levels[1:]
-    grown = tuple((b.pss_bytes - a.pss_bytes) / options.sessions for a, b in itertools.pairwise(after))
+    settled_bytes = [level.private_bytes for level in after]
+    grown = tuple((b - a) / options.sessions for a, b in itertools.pairwise(settled_bytes))
     figures = [
-        Figure("memory before", "MiB", (levels[0].pss_bytes / 2**20,)),
+        Figure("memory before", "MiB", (levels[0].private_bytes / 2**20,)),
         Figure("memory at the end of each round", "MiB", tuple(peak / 2**20 for peak in peaks)),
         Figure(
-            "memory when settled after each round", "MiB", tuple(level.pss_bytes / 2**20 for level in after)
+            "memory when settled after each round",
+            "MiB",
+            tuple(size / 2**20 for size in settled_bytes),
         ),
         Figure("descriptors before", "", (float(before.descriptors),)),
         Figure("descriptors after each round", "", tuple(float(level.descriptors) for level in after)),
@@ -151,7 +154,7 @@ async def settled(target: Target, before: Levels | None, patience_s: float) -> L
     while True:
         await asyncio.sleep(STEADY_S)
         now = await levels(target)
-        steady = not now.apart(last) and abs(now.pss_bytes - last.pss_bytes) < 1 << 20
+        steady = not now.apart(last) and abs(now.private_bytes - last.private_bytes) < 1 << 20
         if steady and (before is None or not now.apart(before)):
             return now
         if loop.time() > deadline:
@@ -165,4 +168,4 @@ async def settled(target: Target, before: Levels | None, patience_s: float) -> L
 
 async def levels(target: Target) -> Levels:
     """What the server holds now."""
-    return Levels(target.meter.pss_bytes(), target.meter.descriptors(), await target.gauges())
+    return Levels(target.meter.private_bytes(), target.meter.descriptors(), await target.gauges())

@@ -49,7 +49,7 @@ async def run(bench: Bench, options: Meetings, tell: Tell) -> Measurement:
     """All meetings at once, against one server. Raises ConnectFailed, ApiError, ServerFailed."""
     total = options.rooms * options.size
     async with bench.target() as target, Crowd(target.server) as crowd:
-        pss = target.meter.pss_bytes()
+        memory = target.meter.private_bytes()
         began, cpu_s = crowd.now(), target.meter.cpu_s()
         rooms = await _meet(crowd, options, tell)
         join_s, join_cpu_s = crowd.now() - began, target.meter.cpu_s() - cpu_s
@@ -63,7 +63,7 @@ async def run(bench: Bench, options: Meetings, tell: Tell) -> Measurement:
             windows.append(found)
             lost.append(share)
         tell("round", options.rounds, options.rounds)
-        pss = target.meter.pss_bytes() - pss
+        memory = target.meter.private_bytes() - memory
     return Measurement(
         "mesh" if options.rooms == 1 else "rooms",
         "One meeting" if options.rooms == 1 else "Meetings side by side",
@@ -81,7 +81,7 @@ async def run(bench: Bench, options: Meetings, tell: Tell) -> Measurement:
             *latency_figures("", windows),
             Figure("time to join, all, per participant", "ms", (1000 * join_s / total,)),
             Figure("CPU to join, per participant", "ms", (1000 * join_cpu_s / total,)),
-            Figure("memory per participant", "KiB", (pss / 1024 / total,)),
+            Figure("memory per participant", "KiB", (memory / 1024 / total,)),
         ),
         (
             "Every participant is one session that publishes a sound (50 packets a second) and a video and "

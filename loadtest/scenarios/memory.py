@@ -48,8 +48,8 @@ async def run(bench: Bench, options: Memory, tell: Tell) -> Measurement:
         },
         (Figure("memory per subscriber", "KiB", tuple(slope / 1024 for slope in slopes)),),
         (
-            "Least-squares slope of the server's Pss over the number of subscribers of one video, media "
-            "flowing; a new server in each round, since a heap that has grown once hides what the next "
+            "Least-squares slope of the server's own memory over the number of subscribers of one video, "
+            "media flowing; a new server in each round, since a heap that has grown once hides what the next "
             "ones take.",
         ),
     )
@@ -62,11 +62,11 @@ async def _round(target: Target, options: Memory, tell: Callable[[int, int], Non
         # The first few load code and fill pools that all share; they are not on the slope.
         await fill(crowd, [source.track], options.step, lambda _: None)
         await asyncio.sleep(options.settle_s)
-        points = [(0.0, float(target.meter.pss_bytes()))]
+        points = [(0.0, float(target.meter.private_bytes()))]
         for step in range(options.steps):
             await fill(
                 crowd, [source.track], options.step, lambda done, s=step: tell(s * options.step + done, total)
             )
             await asyncio.sleep(options.settle_s)
-            points.append(((step + 1.0) * options.step, float(target.meter.pss_bytes())))
+            points.append(((step + 1.0) * options.step, float(target.meter.private_bytes())))
         return slope(points)

@@ -102,7 +102,7 @@ async def run(bench: Bench, options: Soak, tell: Tell) -> Measurement:
         (
             Figure("memory grows by, last three quarters", "KiB/min", (grown / 1024,)),
             Figure("memory at the end of it", "MiB", (state.memory[-1][1] / 2**20,)),
-            Figure("memory when all are gone", "MiB", (after.pss_bytes / 2**20,)),
+            Figure("memory when all are gone", "MiB", (after.private_bytes / 2**20,)),
             Figure("held by the server when all are gone", "kinds", (float(len(left)),)),
             Figure("stuck for 3 s or more", "", (float(state.stuck.total()),)),
             Figure("failed", "", (float(state.failed.total()),)),
@@ -118,11 +118,15 @@ async def run(bench: Bench, options: Soak, tell: Tell) -> Measurement:
             *latency_figures("", [window]),
         ),
         (
-            "Memory is the server's Pss. A subscriber is stuck that got nothing of a running track for 3 s.",
+            "Memory is the server's own. A subscriber is stuck that got nothing of a running track for 3 s.",
             f"Held by the server and not given back at the end: {', '.join(left) or 'nothing'}.",
             *wrong,
         ),
-        (Series("Memory", "minutes", "MiB", tuple((at / 60, pss / 2**20) for at, pss in state.memory)),),
+        (
+            Series(
+                "Memory", "minutes", "MiB", tuple((at / 60, memory / 2**20) for at, memory in state.memory)
+            ),
+        ),
     )
 
 
@@ -137,7 +141,7 @@ async def _soak(
     while (at := crowd.now() - began) < total_s:
         if at >= point_at:
             point_at = at + max(LOOK_S, total_s / POINTS)
-            state.memory.append((at, float(target.meter.pss_bytes())))
+            state.memory.append((at, float(target.meter.private_bytes())))
         if at >= look_at:
             look_at = at + LOOK_S
             _look(crowd.now(), state, heard)
@@ -208,6 +212,11 @@ async def _back(target: Target, before: Levels) -> tuple[Levels, list[str]]:
     """Levels once the server is back at `before`, or after the patience with what is not."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + SETTLE_S
-    while (apart := (now := await levels(target)).apart(before)) and loop.time() < deadline:  # noqa: ASYNC110
+    while (held := _held(now := await levels(target), before)) and loop.time() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(LOOK_S)
-    return now, [f"{name} {here - there:+g}" for name, (here, there) in sorted(apart.items())]
+    return now, held
+
+
+def _held(now: Levels, before: Levels) -> list[str]:
+    """What there is more of; an idle connection of ours that has ended meanwhile is nobody's loss."""
+    return [f"{name} {h - b:+g}" for name, (h, b) in sorted(now.apart(before).items()) if h > b]

@@ -40,7 +40,7 @@ class Side:
     publisher: Peer
     source: Source
     setup_cpu_ms: float
-    pss_kib: float
+    memory_kib: float
     windows: list[Window] = field(default_factory=list[Window])
     lost: list[float] = field(default_factory=list[float])
 
@@ -105,12 +105,12 @@ async def _side(target: Target, crowd: Crowd, options: Fanout, tell: Callable[[i
     publisher, [source] = await publish(crowd, [media])
     await asyncio.sleep(SETTLE_S)
     source.media = Media.video(packets_per_s=10, size=300)  # enough to keep the track, too little to count
-    cpu_s, pss = target.meter.cpu_s(), target.meter.pss_bytes()
+    cpu_s, memory = target.meter.cpu_s(), target.meter.private_bytes()
     await fill(crowd, [source.track], count, tell)
-    cpu_s, pss = target.meter.cpu_s() - cpu_s, target.meter.pss_bytes() - pss
+    cpu_s, memory = target.meter.cpu_s() - cpu_s, target.meter.private_bytes() - memory
     source.stop()
     source.media = media
-    return Side(target, crowd, publisher, source, 1000 * cpu_s / count, pss / 1024 / count)
+    return Side(target, crowd, publisher, source, 1000 * cpu_s / count, memory / 1024 / count)
 
 
 async def _turn(side: Side, count: int, window_s: float) -> None:
@@ -132,5 +132,5 @@ def _figures(name: str, side: Side, floors: list[dict[Way, float]]) -> list[Figu
         Figure(f"{name}: not delivered", "%", tuple(side.lost)),
         *latency_figures(f"{name}: ", windows),
         Figure(f"{name}: CPU to set a subscriber up", "ms", (side.setup_cpu_ms,)),
-        Figure(f"{name}: memory per subscriber", "KiB", (side.pss_kib,)),
+        Figure(f"{name}: memory per subscriber", "KiB", (side.memory_kib,)),
     ]

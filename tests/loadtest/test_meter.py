@@ -30,18 +30,18 @@ def test_cpu_grows_with_work() -> None:
 
 
 def test_memory_and_descriptors_grow_with_use(tmp_path: Path) -> None:
-    memory, descriptors = HERE.pss_bytes(), HERE.descriptors()
+    memory, descriptors = HERE.private_bytes(), HERE.descriptors()
     held = bytearray(b"x" * (1 << 26))  # more than malloc may have kept of what others let go
     with tmp_path.joinpath("x").open("w"):
         assert HERE.descriptors() == descriptors + 1
-        assert HERE.pss_bytes() - memory > len(held) // 2
+        assert HERE.private_bytes() - memory > len(held) // 2
 
 
 def test_a_process_that_ended_is_an_error() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     meter = Meter(process.pid)
-    for read in (meter.cpu_s, meter.pss_bytes, meter.descriptors):
+    for read in (meter.cpu_s, meter.private_bytes, meter.descriptors):
         with pytest.raises(ProcessGone, match=str(process.pid)):
             read()
 
