@@ -56,7 +56,6 @@ _LOOPBACK = ("127.0.0.0/8", "::1/128")
 _SPECIAL_IPV4 = (
     "10.0.0.0/8",
     "100.64.0.0/10",  # shared by carriers (RFC 6598)
-    "127.0.0.0/8",
     "168.63.129.16/32",  # Azure: the host's own services, in public space
     "169.254.0.0/16",  # link-local, and every cloud's metadata
     "172.16.0.0/12",

@@ -120,6 +120,12 @@ def test_t12_a_setting_with_well_known_ports_or_none_is_refused(text: str) -> No
         PORTS.parse(text, PORTS.flag)
 
 
+def test_t12_a_range_may_be_of_all_ports_that_are_not_well_known() -> None:
+    ports, _ = make(1024, 65535)
+    assert ports.range == (1024, 65535)
+    assert len(take_all(ports)) == 65535 - 1023
+
+
 @pytest.mark.parametrize("text", ["1024-65535", "2000", "50000-50001"])
 def test_t12_a_setting_with_other_ports_is_taken(text: str) -> None:
     assert PORTS.parse(text, PORTS.flag) == text
