@@ -427,7 +427,19 @@ def test_what_is_no_network_is_refused_as_a_setting(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["192.0.2.1", "192.0.2.1:0", "192.0.2.1:5-4", "2001:db8::1", ":5", "192.0.2.1:1-", "[::1]", "a:1-70000"],
+    [
+        "192.0.2.1",
+        "192.0.2.1:0",
+        "192.0.2.1:5-4",
+        "192.0.2.1:1-",
+        "192.0.2.1:1-70000",
+        "2001:db8::1",
+        "[2001:db8::1:5",
+        "2001:db8::1]:5",
+        "[::1]",
+        ":5",
+        "example.org:5",
+    ],
 )
 def test_what_is_no_media_address_is_refused_as_a_setting(text: str) -> None:
     with pytest.raises(SettingsError, match="want ADDRESS:PORT"):
