@@ -11,9 +11,15 @@ import pytest
 
 from sfu.media import engine
 from sfu.net import batch
+from turn import relay
 
-SFU = Path(__file__).parents[3] / "sfu"
-STUBS = [(engine, SFU / "media" / "engine.pyi"), (batch, SFU / "net" / "batch.pyi")]
+ROOT = Path(__file__).parents[3]
+STUBS = [
+    (engine, ROOT / "sfu" / "media" / "engine.pyi"),
+    (batch, ROOT / "sfu" / "net" / "batch.pyi"),
+    (relay, ROOT / "turn" / "relay.pyi"),
+]
+NAMES = ["engine", "batch", "relay"]
 Function = ast.FunctionDef
 
 
@@ -29,7 +35,7 @@ def own_names(thing: object) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(("module", "path"), STUBS, ids=["engine", "batch"])
+@pytest.mark.parametrize(("module", "path"), STUBS, ids=NAMES)
 def test_every_name_of_the_stub_is_in_the_module_and_the_other_way(module: ModuleType, path: Path) -> None:
     tree = ast.parse(path.read_text())
     stub = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | Function)}
@@ -45,7 +51,7 @@ def _arguments(function: Function) -> list[str]:
     return [argument.arg for argument in every]
 
 
-@pytest.mark.parametrize(("module", "path"), STUBS, ids=["engine", "batch"])
+@pytest.mark.parametrize(("module", "path"), STUBS, ids=NAMES)
 def test_every_signature_of_the_stub_is_that_of_the_source(module: ModuleType, path: Path) -> None:
     """Names and order of arguments, read from the source, since compiled methods do not tell them."""
     parts = [path.with_suffix(".pyx"), *sorted((path.parent / "parts").glob("probe*.pxi"))]

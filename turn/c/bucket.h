@@ -1,0 +1,32 @@
+/* How much may pass: so many packets and so many bytes a second, BUCKET_BURST_NS of them at once.
+ *
+ * Two clocks that each packet puts on by its share of a second; while neither is ahead of the time by more than
+ * the burst, packets pass. A bucket that was idle is full. */
+#ifndef ORCHARD_BUCKET_H
+#define ORCHARD_BUCKET_H
+
+#include <stdint.h>
+
+enum { BUCKET_BURST_NS = 500000000 }; /* chosen: a keyframe of a high layer and what waited behind it */
+
+struct bucket {
+    int64_t packets_ns, bytes_ns;             /* the clocks */
+    uint64_t packets_per_s, bytes_per_s;      /* 0: without bound */
+};
+
+static inline int64_t bucket_ahead(int64_t clock_ns, int64_t now_ns, uint64_t amount, uint64_t per_s) {
+    if (clock_ns < now_ns) clock_ns = now_ns;
+    return per_s ? clock_ns + (int64_t)(amount * 1000000000u / per_s) : clock_ns;
+}
+
+/* 1 and taken, or 0: it does not pass, and costs nothing. `size` has 32 bits, so that the product fits. */
+static inline int bucket_take(struct bucket *b, uint32_t size, int64_t now_ns) {
+    int64_t packets_ns = bucket_ahead(b->packets_ns, now_ns, 1, b->packets_per_s);
+    int64_t bytes_ns = bucket_ahead(b->bytes_ns, now_ns, size, b->bytes_per_s);
+    if (packets_ns - now_ns > BUCKET_BURST_NS || bytes_ns - now_ns > BUCKET_BURST_NS) return 0;
+    b->packets_ns = packets_ns;
+    b->bytes_ns = bytes_ns;
+    return 1;
+}
+
+#endif

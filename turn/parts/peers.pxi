@@ -1,0 +1,129 @@
+# Owns the words of ICMP: datagrams of peers, on their way to clients. Calls tables and clients.
+
+
+cdef inline void next_id(Relay r, uint64_t *id) noexcept nogil:
+    """Bytes for a transaction id that differ each time; nothing is proved by them in an indication."""
+    r.id_state += 2
+    id[0] = hash_mix(r.id_state)
+    id[1] = hash_mix(r.id_state + 1)
+
+
+cdef int peer_datagram(
+    Relay r, Allocation *a, uint32_t channel, const uint8_t *peer, const uint8_t *data, uint32_t size, uint8_t traffic
+) noexcept nogil:
+    """One datagram of a peer that may send, on its way to the client: by its channel, or as a Data indication."""
+    cdef uint64_t id[2]
+    cdef uint32_t head
+    cdef uint32_t padding = 0 if channel != NONE else frame_padding(size)
+    if size + padding + (FRAME_CHANNEL_HEAD if channel != NONE else FRAME_HEAD) > PAYLOAD_MAX:
+        return drop_of(r, a, DROP_TOO_LONG)
+    if not bucket_take(&a.down, size, r.now_ns):
+        return drop_of(r, a, DROP_PEER_RATE)
+    if channel != NONE:
+        head = frame_write_channel(burst_head(&r.down), r.channels[channel].number, size)
+        r.channel_out += 1
+    else:
+        next_id(r, id)
+        head = frame_write_data(burst_head(&r.down), peer, size, id)
+        r.data_out += 1
+    burst_put(&r.down, &a.to, a.client_v4, traffic, head, data, size, padding)
+    a.packets_out += 1
+    a.bytes_out += size
+    return 0
+
+
+cdef int peer_slot(Relay r, uint32_t index, uint32_t side, intake_slot *slot) noexcept nogil:
+    """What a peer sent: its right to is looked up once for all datagrams of the slot."""
+    cdef Allocation *a = &r.allocations[index]
+    cdef uint32_t at, size, permission
+    cdef uint32_t channel = NONE
+    cdef int allowed
+    if slot_check(r, slot, &a.sockets[side].overflow) < 0:
+        return -1
+    if a.channels != NONE:
+        channel = channel_of_peer(r, index, slot.path)
+    if channel != NONE:
+        permission = r.channels[channel].permission
+        if r.channels[channel].until_us <= r.now_us:
+            channel = NONE
+    else:
+        permission = permission_find(r, index, slot.path)
+    allowed = permitted(r, permission, slot.path)
+    if allowed <= 0:
+        return drop_of(r, a, DROP_PEER_PORT if allowed else DROP_PEER_NO_PERMISSION)
+    at = 0
+    while True:   # once where it is one datagram, of no bytes too
+        size = slot.size - at if slot.size - at < slot.segment else slot.segment
+        r.received += 1
+        peer_datagram(r, a, channel, slot.path, slot.data + at, size, slot.traffic)
+        at += size
+        if at >= slot.size:
+            return 0
+
+
+cdef uint32_t relay_read(Relay r, uint32_t index, uint32_t side, uint32_t first) noexcept nogil:
+    """Take in what peers sent to a relayed address, into the slots from `first` on; how many it took."""
+    cdef Allocation *a = &r.allocations[index]
+    cdef uint32_t i
+    cdef uint32_t count = intake_receive(&r.io, a.sockets[side].fd, first, PER_RELAY, False)
+    burst_use(&r.down, r.listeners[a.listener].fd)
+    for i in range(count):
+        peer_slot(r, index, side, &r.io.slots[first + i])
+    return count
+
+
+cdef void icmp_read(Relay r, uint32_t index, uint32_t side) noexcept nogil:
+    """Keep word of datagrams that came to nothing, where their peer still has a permission (RFC 8656 11.5)."""
+    cdef Allocation *a = &r.allocations[index]
+    cdef icmp_error e
+    cdef uint32_t i, permission
+    cdef int told
+    for i in range(ICMP_PER_SOCKET):
+        told = icmp_take(a.sockets[side].fd, &e)
+        if told < 0:
+            return
+        if told == 0:
+            continue
+        permission = permission_find(r, index, e.peer)
+        if (
+            permission == NONE or r.permissions[permission].until_us <= r.now_us
+            or r.icmp_count == ICMP_KEPT or not bucket_take(&a.icmp, 0, r.now_ns)
+        ):
+            drop_of(r, a, DROP_ICMP)
+            continue
+        r.icmp[r.icmp_count].handle = handle_of(index, a.generation)
+        r.icmp[r.icmp_count].error = e
+        r.icmp_count += 1
+
+
+cdef void relay_run(Relay r) noexcept nogil:
+    """Relay all that waits, for at most the slice; what is left then makes the descriptor readable again."""
+    cdef epoll_event events[READY]
+    cdef uint32_t first = 0
+    cdef uint32_t side
+    cdef uint64_t what
+    cdef int i, count
+    cdef int64_t until_ns = batch_clock_ns() + r.slice_ns
+    while True:
+        count = epoll_wait(r.epoll, events, READY, 0)
+        r.waits += 1
+        if count <= 0:
+            break
+        for i in range(count):
+            what = events[i].data.u64
+            if what & IS_LISTENER:
+                burst_flush(&r.down)   # its slots are needed
+                first = 0
+                listener_read(r, <uint32_t> (what ^ IS_LISTENER))
+                continue
+            if first + PER_RELAY > INTAKE_SLOTS:
+                burst_flush(&r.down)
+                first = 0
+            side = what & 1
+            if events[i].events & EPOLLERR:
+                icmp_read(r, <uint32_t> (what >> 1), side)
+            first += relay_read(r, <uint32_t> (what >> 1), side, first)
+        burst_flush(&r.down)
+        first = 0
+        if batch_clock_ns() >= until_ns:
+            break

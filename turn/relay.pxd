@@ -1,0 +1,268 @@
+# Every struct, enum and constant of the relay path. Read this first.
+#
+# Tables are arrays of their full size, taken at the start; the kernel gives a page only when it is touched. An index
+# into one is a uint32, NONE is no entry; a handle (index and generation) is what leaves the module. Nothing is removed
+# while datagrams are under way, since only Python removes.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from sfu.net.batch cimport batch_destination
+
+
+cdef extern from "hash.h" nogil:
+    enum:
+        HASH_NONE
+    struct hash_t "hash":
+        uint32_t count
+    int hash_init(hash_t *h, uint64_t seed, uint32_t size)
+    void hash_free(hash_t *h)
+    uint32_t hash_find(const hash_t *h, uint64_t key)
+    int hash_put(hash_t *h, uint64_t key, uint32_t value)
+    void hash_delete(hash_t *h, uint64_t key)
+    uint64_t hash_bytes(const hash_t *h, const uint8_t *data, uint32_t size)
+    uint64_t hash_mix(uint64_t x)
+
+
+cdef extern from "bytes.h" nogil:
+    uint16_t load16(const uint8_t *p)
+    void store16(uint8_t *p, uint32_t v)
+
+
+cdef extern from "crc.h" nogil:
+    struct crc_table:
+        pass
+    void crc_init(crc_table *t)
+
+
+cdef extern from "frame.h" nogil:
+    enum:
+        FRAME_PEER, FRAME_HEAD, FRAME_CHANNEL_HEAD
+        FRAME_BAD_STUN, FRAME_STUN, FRAME_SEND, FRAME_CHANNEL
+        FRAME_BAD_FINGERPRINT, FRAME_UNKNOWN_ATTRIBUTE
+    struct frame_send:
+        const uint8_t *data
+        uint32_t size
+        uint8_t *peer
+        bint dont_fragment
+    int frame_kind(const uint8_t *p, uint32_t n)
+    int frame_channel(const uint8_t *p, uint32_t n, uint16_t *channel, uint32_t *size)
+    int frame_read_send(frame_send *s, const uint8_t *p, uint32_t n, const crc_table *crc)
+    bint frame_is_v4(const uint8_t *peer)
+    uint32_t frame_padding(uint32_t size)
+    uint32_t frame_write_channel(uint8_t *out, uint16_t channel, uint32_t size)
+    uint32_t frame_write_data(uint8_t *out, const uint8_t *peer, uint32_t size, const uint64_t *id)
+
+
+cdef extern from "bucket.h" nogil:
+    struct bucket_t "bucket":
+        uint64_t packets_per_s, bytes_per_s
+    bint bucket_take(bucket_t *b, uint32_t size, int64_t now_ns)
+
+
+cdef extern from "intake.h" nogil:
+    enum:
+        INTAKE_SLOTS
+    struct intake_slot:
+        uint8_t *data            # of the intake, until the slot is received into again
+        uint32_t size
+        uint32_t segment
+        uint8_t *path
+        uint32_t overflow
+        uint8_t traffic
+        bint has_path
+    struct intake_t "intake":
+        intake_slot *slots
+        uint64_t calls
+    int intake_init(intake_t *i)
+    void intake_free(intake_t *i)
+    uint32_t intake_receive(intake_t *i, int fd, uint32_t first, uint32_t count, bint hit)
+
+
+cdef extern from "burst.h" nogil:
+    enum:
+        BURST_DATAGRAMS
+    struct burst_t "burst":
+        bint cuts
+        uint64_t sent, sent_bytes, calls, sent_cut, cuts_refused, drop_full, drop_refused
+    void burst_init(burst_t *b)
+    void burst_use(burst_t *b, int fd)
+    void burst_flush(burst_t *b)
+    uint8_t *burst_head(burst_t *b)
+    void burst_put(
+        burst_t *b, const batch_destination *to, bint v4, uint8_t traffic,
+        uint32_t head_size, const uint8_t *data, uint32_t size, uint32_t padding,
+    )
+    void burst_peer(batch_destination *to, int family, const uint8_t *peer)
+
+
+cdef extern from "sockets.h" nogil:
+    struct icmp_error:
+        uint8_t *peer
+        uint8_t type, code
+        uint32_t data
+    int socket_family(int fd)
+    int icmp_take(int fd, icmp_error *out)
+    int socket_listens(int fd, int family)
+    int socket_relays(int fd, int family)
+    void socket_dont_fragment(int fd, int family, bint on)
+
+
+cdef enum:
+    NONE = 0xffffffff            # no entry; equal to HASH_NONE
+    LISTENERS = 32
+    OWN_PORTS = 16               # ranges
+    PARCELS = 512                # datagrams to peers gathered before they leave; as BURST_DATAGRAMS
+    CONTROL_MAX = 4096           # bytes of a STUN message that is handed up
+    PAYLOAD_MAX = 65507          # of a UDP datagram on IPv4
+    READY = 64                   # sockets asked for at a time
+    PER_RELAY = 16               # datagrams (or rows of them) taken from a relay socket at a time
+    ICMP_KEPT = 256              # words of ICMP between two `take_icmp`
+    ICMP_PER_SOCKET = 8          # read at a time
+    ICMP_PER_S = 10              # for one allocation: each is built in Python and signed by nobody; chosen
+    SWEEP_US = 1_000_000         # between two searches of all allocations for what is over, where a table is full
+
+# Why a datagram goes no further. Order as in DROP_NAMES (parts/tables.pxi).
+cdef enum Drop:
+    DROP_STRANGE                 # neither STUN nor ChannelData
+    DROP_BAD_STUN                # STUN in shape only: length or cookie wrong
+    DROP_CONTROL_SIZE            # a STUN message of more than CONTROL_MAX
+    DROP_CONTROL_FLOOD           # more STUN in one call than is handed up
+    DROP_NO_ALLOCATION           # data from a client that has none
+    DROP_BAD_CHANNEL_DATA        # shorter than it says
+    DROP_UNBOUND                 # a channel that is not bound, or no more
+    DROP_BAD_SEND                # a Send indication without address or data, or malformed
+    DROP_FINGERPRINT             # ... whose FINGERPRINT is wrong
+    DROP_UNKNOWN_ATTRIBUTE       # ... with one that must be understood
+    DROP_NO_FAMILY               # to a peer of a family in which nothing is relayed
+    DROP_NO_PERMISSION           # to a peer without a permission that lives
+    DROP_PORT                    # ... at one of our addresses and none of its open ports
+    DROP_RATE                    # more packets or bytes from the client than the allocation may
+    DROP_PEER_NO_PERMISSION      # the same from peers
+    DROP_PEER_PORT
+    DROP_PEER_RATE
+    DROP_TOO_LONG                # with its head it fits no datagram
+    DROP_NO_PATH                 # without the address that was hit
+    DROP_ICMP                    # word of what came to nothing, that no permission covers or too much of it
+    DROPS
+
+
+# A socket on which clients arrive. The descriptor is the caller's.
+cdef struct Listener:
+    bint used
+    int fd
+    int family
+    uint16_t port
+    uint32_t overflow            # losses that were told last
+
+
+# A relayed address of one family. The descriptor is the relay's.
+cdef struct RelaySocket:
+    int fd                       # -1: none
+    bint dont_fragment           # as it is set now
+    uint32_t overflow
+
+
+# A peer's address that may send, for one allocation.
+cdef struct Permission:
+    uint8_t ip[16]
+    int64_t until_us
+    uint32_t owner
+    bint own_ports               # at one of our addresses: only ports that are open to relays
+    uint32_t next                # of the same allocation, or next free
+    uint32_t channels            # that stand on it: it stays as long as they do, alive or not
+    uint64_t hash
+
+
+cdef struct Channel:
+    uint8_t peer[18]
+    uint32_t owner
+    uint16_t number
+    int64_t until_us
+    batch_destination to
+    uint32_t permission
+    uint32_t next                # of the same allocation, or next free
+    uint64_t hash                # of allocation and peer
+
+
+# A client's allocation. Owns its sockets, permissions and channels.
+cdef struct Allocation:
+    uint32_t generation
+    bint used
+    uint32_t next_free
+    uint32_t listener
+    uint8_t path[38]
+    uint64_t hash
+    batch_destination to         # the client
+    bint client_v4               # whether it is reached by IPv4
+    RelaySocket sockets[2]       # IPv4, IPv6
+    uint32_t permissions, channels   # lists
+    uint32_t permission_count, channel_count
+    uint32_t first, last         # parcels under way to its peers
+    bucket_t up, down, icmp
+    uint64_t packets_in, bytes_in, packets_out, bytes_out, dropped   # in: from the client; bytes of data
+
+
+# A datagram on its way to a peer; its bytes lie in a slot.
+cdef struct Parcel:
+    const uint8_t *data
+    uint32_t size
+    uint32_t next                # of the same allocation
+    uint32_t side                # index of its socket
+    bint dont_fragment
+    uint8_t traffic
+    const batch_destination *to  # of the channel, or `own`
+    batch_destination own
+
+
+# What is handed up to Python.
+cdef struct Control:
+    uint32_t listener
+    uint32_t size
+    uint8_t path[38]
+    uint8_t data[4096]
+
+
+cdef struct IcmpWord:
+    uint64_t handle
+    icmp_error error
+
+
+cdef class Relay:
+    cdef int epoll
+    cdef intake_t io
+    cdef burst_t up, down        # to peers, to clients
+    cdef crc_table crc
+    cdef Listener listeners[32]
+    cdef Allocation *allocations
+    cdef Permission *permissions
+    cdef Channel *channels
+    cdef Control *controls
+    cdef hash_t by_path          # hash of a path -> allocation
+    cdef hash_t by_channel       # allocation << 16 | number -> channel
+    cdef hash_t by_peer          # hash of allocation and peer -> channel
+    cdef hash_t by_ip            # hash of allocation and ip -> permission
+    cdef uint32_t allocations_max, permissions_max, channels_max
+    cdef uint32_t permissions_each, channels_each
+    cdef uint32_t allocation_top, permission_top, channel_top    # entries ever used
+    cdef uint32_t allocation_free, permission_free, channel_free
+    cdef uint32_t allocation_live, permission_live, channel_live, socket_live
+    cdef uint32_t own_low[16]    # ranges of ports that are open at our own addresses
+    cdef uint32_t own_high[16]
+    cdef uint32_t own_count
+    cdef uint32_t controls_max, control_count, strange_count
+    cdef int64_t slice_ns
+    cdef int64_t now_us, now_ns  # of the call under way, or the last one
+    cdef int64_t swept_us
+    cdef uint64_t id_state       # transaction ids of Data indications
+    cdef Parcel parcels[512]
+    cdef uint32_t parcel_count
+    cdef uint32_t touched[512]   # allocations with parcels
+    cdef uint32_t touched_count
+    cdef IcmpWord icmp[256]
+    cdef uint32_t icmp_count
+    cdef uint64_t drops[32]
+    cdef uint64_t received, overflow, calls, waits, control_in, replies
+    cdef uint64_t channel_in, send_in, channel_out, data_out
+
+    cdef uint32_t allocation_of(self, uint64_t handle) except? NONE
+    cdef Listener *listener_of(self, uint32_t listener) except NULL

@@ -1,0 +1,97 @@
+from collections.abc import Sequence
+
+from sfu.net.address import Path
+
+class StaleHandle(Exception):
+    """A handle whose allocation is gone."""
+
+class TableFull(Exception):
+    """A table has reached its bound; the text names it."""
+
+class Relay:
+    """Data between the clients of a TURN server and their peers, over UDP, without Python (RFC 8656 11,
+    12, 14).
+
+    It knows clients by the path on which they arrive, and does as it is told: who may have an allocation,
+    which peers are allowed and for how long is for the caller to say. All times are µs of the monotonic
+    clock. Handles are generation << 32 | index; a stale one raises StaleHandle. Addresses are packed
+    bytes of 4 or 16; ports are numbers.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: bytes,
+        allocations_max: int = 5_000,
+        permissions_max: int = 40_000,
+        channels_max: int = 40_000,
+        permissions_each: int = 64,
+        channels_each: int = 64,
+        control_per_call: int = 128,
+        slice_us: int = 5_000,
+    ) -> None:
+        """`seed`: at least 8 secret bytes, so that nobody can choose what collides in the tables.
+        `..._each` is the bound of one allocation. One call hands up at most `control_per_call` STUN
+        messages, half of them from clients without an allocation, and relays for about `slice_us`."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while any socket of the relay is: the loop watches this one."""
+
+    def add_listener(self, fd: int, family: int, port: int) -> int:
+        """A UDP socket on which clients arrive, from `sfu.net.udp.open_udp`; returns its number. The
+        descriptor stays the caller's and must outlive the relay or `remove_listener`."""
+
+    def remove_listener(self, listener: int) -> None:
+        """Take no more from it. Raises ValueError while clients that came on it have allocations."""
+
+    def on_readable(self, now_us: int) -> list[tuple[int, Path, bytes]]:
+        """Relay what waits. Returns the STUN messages that are not for the relay, as (listener, path,
+        message): all but Send indications. They are STUN by their header alone. Call `take_icmp`
+        afterwards."""
+
+    def send(self, listener: int, path: Path, data: bytes) -> bool:
+        """Send one datagram to a client at once, from the address that `path` names as ours. False when
+        the kernel did not take it: then it is lost."""
+
+    def add(self, listener: int, path: Path, packets_per_s: int, bytes_per_s: int) -> int:
+        """An allocation for the client on `path`; returns its handle. It may send, and be sent, so many
+        datagrams and so many bytes of data a second, half a second's worth at once; 0 is no bound. Raises
+        TableFull, and ValueError where the path has one."""
+
+    def attach(self, handle: int, fd: int) -> None:
+        """Give an allocation a relay socket: bound, UDP, of IPv4 or of IPv6 alone; one of each at most.
+        The descriptor is the relay's from now on, unless this raises."""
+
+    def detach(self, handle: int, family: int) -> None:
+        """Close the relay socket of one family (AF_INET, AF_INET6); its permissions and channels go with
+        it."""
+
+    def remove(self, handle: int) -> None:
+        """End an allocation: its sockets are closed, its handle is stale."""
+
+    def set_own_ports(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """The ports (first and last of at most 16 ranges) that peers with `own_ports` may be reached at."""
+
+    def permit(self, handle: int, ip: bytes, until_us: int, own_ports: bool) -> None:
+        """A permission, or a new end and kind of one. With `own_ports` the address is one of this
+        machine's, and only the ports of `set_own_ports` may send and be sent to. Raises TableFull."""
+
+    def bind(self, handle: int, channel: int, ip: bytes, port: int, until_us: int) -> None:
+        """Bind a channel (0x4000 to 0x7FFF), or bind it for longer. The last word counts: what bound the
+        number or the peer otherwise is undone. The address must have a permission, which this does not
+        lengthen. Raises TableFull, and ValueError without a permission."""
+
+    def take_icmp(self) -> list[tuple[int, bytes, int, int, int, int]]:
+        """What peers could not be sent since the last call, as (handle, ip, port, type, code, data) for
+        the ICMP attribute (RFC 8656 11.5): at most 256, and 10 a second for one allocation. A handle may
+        be stale by now."""
+
+    def counts(self, handle: int) -> dict[str, int]:
+        """Datagrams and bytes of data that were relayed from ("in") and to ("out") the client, and
+        datagrams dropped in either direction."""
+
+    def counters(self) -> dict[str, int]:
+        """Totals since the start, by name: datagrams, bytes and calls, and losses by reason (`drop_...`)."""
+
+    def live(self) -> dict[str, int]:
+        """Entries in use: allocations, sockets, permissions, channels."""

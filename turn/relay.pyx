@@ -1,0 +1,385 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The relay path: data between the clients of a TURN server and their peers, without Python.
+
+    clients -> listener -> allocation -> channel or address -> permission -> rate -> relay socket -> peers
+    clients <- listener <- head <- rate <- permission <- channel or address <- relay socket <- peers
+
+Its structs are in relay.pxd, its parts below, what each method promises in relay.pyi. What is neither data nor junk is
+STUN for Python, which decides who may send what to whom. No Python object is made on the way of data, no data is
+copied, and nothing is allocated.
+"""
+
+import os
+
+from libc.errno cimport errno
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy, memset
+
+from sfu.net.batch cimport BATCH_PATH, batch_clock_ns, batch_make_destination
+
+
+cdef extern from "unistd.h" nogil:
+    int close(int fd)
+
+
+cdef extern from "sys/socket.h" nogil:
+    enum:
+        AF_INET, AF_INET6
+
+
+cdef extern from "sys/epoll.h" nogil:
+    enum:
+        EPOLLIN, EPOLLERR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
+    ctypedef union epoll_data_t:
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
+    int epoll_wait(int epoll, epoll_event *events, int most, int timeout_ms)
+
+
+cdef enum:
+    IS_LISTENER = 0x80000000     # in what epoll tells, with a listener; else allocation << 1 | side
+
+
+class StaleHandle(Exception):
+    """A handle whose allocation is gone."""
+
+
+class TableFull(Exception):
+    """A table has reached its bound; the text names it."""
+
+
+include "parts/tables.pxi"
+include "parts/clients.pxi"
+include "parts/peers.pxi"
+
+
+cdef const uint8_t *path_key(bytes path) except NULL:
+    if len(path) != BATCH_PATH:
+        raise ValueError(f"a path of {BATCH_PATH} bytes, not {len(path)}")
+    return <const uint8_t *> <const char *> path
+
+
+cdef int fill_ip(uint8_t *out, bytes ip) except -1:
+    """16 bytes of an address of 4 or 16. IPv4 in the clothes of IPv6 is none: it would pass for another's permission."""
+    if len(ip) == 4:
+        memset(out, 0, 10)
+        out[10] = out[11] = 0xff
+        memcpy(out + 12, <const char *> ip, 4)
+    elif len(ip) == 16:
+        memcpy(out, <const char *> ip, 16)
+        if frame_is_v4(out):
+            raise ValueError("an IPv4 address has 4 bytes")
+    else:
+        raise ValueError(f"an address of 4 or 16 bytes, not {len(ip)}")
+    return 0
+
+
+cdef bytes ip_of(const uint8_t *ip):
+    return ip[12:16] if frame_is_v4(ip) else ip[:16]
+
+
+cdef class Relay:
+    def __cinit__(
+        self,
+        *,
+        bytes seed not None,
+        uint32_t allocations_max=5_000,
+        uint32_t permissions_max=40_000,
+        uint32_t channels_max=40_000,
+        uint32_t permissions_each=64,
+        uint32_t channels_each=64,
+        uint32_t control_per_call=128,
+        int64_t slice_us=5_000,
+    ):
+        cdef uint64_t seed_word
+        self.epoll = -1
+        if len(seed) < 8:
+            raise ValueError(f"a seed of at least 8 bytes, not {len(seed)}")
+        if not 0 < allocations_max < 1 << 24:
+            raise ValueError(f"1 to {(1 << 24) - 1} allocations, not {allocations_max}")
+        if not permissions_max or not channels_max or not permissions_each or not channels_each:
+            raise ValueError("room for at least one permission and one channel")
+        if not control_per_call or slice_us <= 0:
+            raise ValueError("at least one message handed up per call, and some time for each")
+        memcpy(&seed_word, <const char *> seed, 8)
+        self.allocations_max, self.permissions_max, self.channels_max = allocations_max, permissions_max, channels_max
+        self.permissions_each, self.channels_each = permissions_each, channels_each
+        self.controls_max, self.slice_ns = control_per_call, slice_us * 1000
+        self.allocation_free = self.permission_free = self.channel_free = NONE
+        self.id_state = hash_mix(seed_word ^ 0x9e3779b97f4a7c15)
+        self.swept_us = -SWEEP_US
+        burst_init(&self.up)
+        burst_init(&self.down)
+        crc_init(&self.crc)
+        self.allocations = <Allocation *> calloc(allocations_max, sizeof(Allocation))
+        self.permissions = <Permission *> calloc(permissions_max, sizeof(Permission))
+        self.channels = <Channel *> calloc(channels_max, sizeof(Channel))
+        self.controls = <Control *> calloc(control_per_call, sizeof(Control))
+        if (
+            not self.allocations or not self.permissions or not self.channels or not self.controls
+            or intake_init(&self.io) < 0
+            or hash_init(&self.by_path, seed_word, 256) < 0
+            or hash_init(&self.by_channel, seed_word, 256) < 0
+            or hash_init(&self.by_peer, seed_word, 256) < 0
+            or hash_init(&self.by_ip, seed_word, 256) < 0
+        ):
+            raise MemoryError
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self.epoll < 0:
+            raise OSError(errno, os.strerror(errno))
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        if self.allocations != NULL:
+            for i in range(self.allocation_top):
+                if self.allocations[i].used:
+                    socket_close(self, &self.allocations[i], 0)
+                    socket_close(self, &self.allocations[i], 1)
+        if self.epoll >= 0:
+            close(self.epoll)
+        intake_free(&self.io)
+        free(self.allocations)
+        free(self.permissions)
+        free(self.channels)
+        free(self.controls)
+        hash_free(&self.by_path)
+        hash_free(&self.by_channel)
+        hash_free(&self.by_peer)
+        hash_free(&self.by_ip)
+
+    cdef uint32_t allocation_of(self, uint64_t handle) except? NONE:
+        cdef uint32_t i = <uint32_t> handle
+        if i >= self.allocation_top or not self.allocations[i].used or self.allocations[i].generation != handle >> 32:
+            raise StaleHandle(f"allocation {handle:#x}")
+        return i
+
+    # sockets and time
+
+    def fileno(self):
+        return self.epoll
+
+    def add_listener(self, int fd, int family, uint16_t port):
+        cdef epoll_event event
+        cdef uint32_t i
+        for i in range(LISTENERS):
+            if not self.listeners[i].used:
+                break
+        else:
+            raise TableFull(f"listeners: {LISTENERS}")
+        if socket_family(fd) != family or socket_listens(fd, family) < 0:
+            raise ValueError(f"descriptor {fd} is no UDP socket of family {family}")
+        event.events = EPOLLIN
+        event.data.u64 = IS_LISTENER | i
+        if epoll_ctl(self.epoll, EPOLL_CTL_ADD, fd, &event) < 0:
+            raise OSError(errno, os.strerror(errno))
+        self.listeners[i].used = True
+        self.listeners[i].fd, self.listeners[i].family, self.listeners[i].port = fd, family, port
+        self.listeners[i].overflow = 0
+        return i
+
+    def remove_listener(self, uint32_t listener):
+        self.listener_of(listener)
+        for i in range(self.allocation_top):
+            if self.allocations[i].used and self.allocations[i].listener == listener:
+                raise ValueError("allocations are left")
+        epoll_ctl(self.epoll, EPOLL_CTL_DEL, self.listeners[listener].fd, NULL)
+        self.listeners[listener].used = False
+
+    cdef Listener *listener_of(self, uint32_t listener) except NULL:
+        if listener >= LISTENERS or not self.listeners[listener].used:
+            raise ValueError(f"no listener {listener}")
+        return &self.listeners[listener]
+
+    def on_readable(self, int64_t now_us):
+        cdef uint32_t i
+        cdef Control *c
+        self.now_us, self.now_ns = now_us, now_us * 1000
+        self.control_count = self.strange_count = 0
+        self.calls += 1
+        with nogil:
+            relay_run(self)
+        out = []
+        for i in range(self.control_count):
+            c = &self.controls[i]
+            out.append((c.listener, c.path[:BATCH_PATH], c.data[: c.size]))
+        return out
+
+    def send(self, uint32_t listener, bytes path not None, bytes data not None):
+        cdef batch_destination to
+        cdef const uint8_t *key = path_key(path)
+        cdef Listener *l = self.listener_of(listener)
+        cdef uint64_t sent = self.down.sent
+        if len(data) > PAYLOAD_MAX:
+            raise ValueError(f"a datagram of at most {PAYLOAD_MAX} bytes, not {len(data)}")
+        batch_make_destination(&to, l.family, key)
+        burst_use(&self.down, l.fd)
+        burst_head(&self.down)
+        burst_put(
+            &self.down, &to, frame_is_v4(key), 0, 0, <const uint8_t *> <const char *> data, <uint32_t> len(data), 0
+        )
+        burst_flush(&self.down)
+        self.replies += 1
+        return self.down.sent != sent
+
+    def take_icmp(self):
+        cdef uint32_t i
+        cdef icmp_error *e
+        out = []
+        for i in range(self.icmp_count):
+            e = &self.icmp[i].error
+            out.append((self.icmp[i].handle, ip_of(e.peer), load16(e.peer + 16), e.type, e.code, e.data))
+        self.icmp_count = 0
+        return out
+
+    # allocations
+
+    def add(self, uint32_t listener, bytes path not None, uint64_t packets_per_s, uint64_t bytes_per_s):
+        cdef const uint8_t *key = path_key(path)
+        cdef Listener *l = self.listener_of(listener)
+        cdef uint64_t hashed = hash_bytes(&self.by_path, key, BATCH_PATH)
+        cdef Allocation *a
+        cdef uint32_t i
+        if hash_find(&self.by_path, hashed) != NONE:
+            raise ValueError("the client on this path has an allocation")
+        i = allocation_take(self)
+        if i == NONE:
+            raise TableFull(f"allocations: {self.allocations_max}")
+        if hash_put(&self.by_path, hashed, i) < 0:
+            allocation_give(self, i)
+            raise MemoryError
+        a = &self.allocations[i]
+        a.listener = listener
+        a.hash = hashed
+        memcpy(a.path, key, BATCH_PATH)
+        batch_make_destination(&a.to, l.family, key)
+        a.client_v4 = frame_is_v4(key)
+        a.up.packets_per_s = a.down.packets_per_s = packets_per_s
+        a.up.bytes_per_s = a.down.bytes_per_s = bytes_per_s
+        a.icmp.packets_per_s = ICMP_PER_S
+        return handle_of(i, a.generation)
+
+    def remove(self, uint64_t handle):
+        allocation_drop(self, self.allocation_of(handle))
+
+    def attach(self, uint64_t handle, int fd):
+        cdef uint32_t i = self.allocation_of(handle)
+        cdef int family = socket_family(fd)
+        cdef uint32_t side = family == AF_INET6
+        cdef RelaySocket *s = &self.allocations[i].sockets[side]
+        cdef epoll_event event
+        if family < 0 or socket_relays(fd, family) < 0:
+            raise ValueError(f"descriptor {fd} is no UDP socket")
+        if s.fd >= 0:
+            raise ValueError("the allocation has a relayed address of this family")
+        event.events = EPOLLIN
+        event.data.u64 = <uint64_t> i << 1 | side
+        if epoll_ctl(self.epoll, EPOLL_CTL_ADD, fd, &event) < 0:
+            raise OSError(errno, os.strerror(errno))
+        s.fd = fd
+        s.dont_fragment = False
+        s.overflow = 0
+        self.socket_live += 1
+
+    def detach(self, uint64_t handle, int family):
+        cdef uint32_t i = self.allocation_of(handle)
+        if family != AF_INET and family != AF_INET6:
+            raise ValueError(f"no family {family}")
+        family_drop(self, i, family == AF_INET6)
+
+    # who may be sent to
+
+    def set_own_ports(self, ranges not None):
+        cdef uint32_t i
+        if len(ranges) > OWN_PORTS:
+            raise ValueError(f"at most {OWN_PORTS} ranges of ports, not {len(ranges)}")
+        for i, (low, high) in enumerate(ranges):
+            self.own_low[i], self.own_high[i] = low, high
+        self.own_count = len(ranges)
+
+    def permit(self, uint64_t handle, bytes ip not None, int64_t until_us, bint own_ports):
+        cdef uint32_t owner = self.allocation_of(handle)
+        cdef uint8_t key[16]
+        cdef uint32_t i
+        fill_ip(key, ip)
+        make_room(self, owner)
+        i = permission_find(self, owner, key)
+        if i == NONE:
+            i = permission_put(self, owner, key)
+        if i == NONE:
+            raise TableFull(f"permissions: {self.permissions_each} of an allocation, {self.permissions_max} in all")
+        self.permissions[i].until_us = until_us
+        self.permissions[i].own_ports = own_ports
+
+    def bind(self, uint64_t handle, uint16_t channel, bytes ip not None, uint16_t port, int64_t until_us):
+        cdef uint32_t owner = self.allocation_of(handle)
+        cdef uint8_t peer[18]
+        cdef uint32_t i, other, permission
+        if not 0x4000 <= channel <= 0x7fff or port == 0:
+            raise ValueError(f"a channel of 0x4000 to 0x7fff and a port, not {channel:#x} and {port}")
+        fill_ip(peer, ip)
+        store16(peer + 16, port)
+        make_room(self, owner)
+        permission = permission_find(self, owner, peer)
+        if permission == NONE:
+            raise ValueError("a channel needs a permission first")
+        i = hash_find(&self.by_channel, channel_key(owner, channel))
+        other = channel_of_peer(self, owner, peer)
+        if i == NONE or i != other:
+            if i != NONE:
+                channel_unbind(self, owner, i)
+            if other != NONE:
+                channel_unbind(self, owner, other)
+            i = channel_put(self, owner, channel, peer, permission)
+        if i == NONE:
+            raise TableFull(f"channels: {self.channels_each} of an allocation, {self.channels_max} in all")
+        self.channels[i].until_us = until_us
+
+    # figures
+
+    def counts(self, uint64_t handle):
+        cdef Allocation *a = &self.allocations[self.allocation_of(handle)]
+        return {
+            "packets_in": a.packets_in,
+            "bytes_in": a.bytes_in,
+            "packets_out": a.packets_out,
+            "bytes_out": a.bytes_out,
+            "dropped": a.dropped,
+        }
+
+    def counters(self):
+        cdef int i
+        out = {
+            "received": self.received,
+            "control_in": self.control_in,
+            "replies": self.replies,
+            "channel_in": self.channel_in,
+            "send_in": self.send_in,
+            "channel_out": self.channel_out,
+            "data_out": self.data_out,
+            "sent": self.up.sent + self.down.sent,
+            "sent_bytes": self.up.sent_bytes + self.down.sent_bytes,
+            "sent_cut": self.up.sent_cut + self.down.sent_cut,
+            "cuts_refused": self.up.cuts_refused + self.down.cuts_refused,
+            "calls": self.calls,
+            "wait_calls": self.waits,
+            "receive_calls": self.io.calls,
+            "send_calls": self.up.calls + self.down.calls,
+            "drop_overflow": self.overflow,
+            "drop_send_full": self.up.drop_full + self.down.drop_full,
+            "drop_send_refused": self.up.drop_refused + self.down.drop_refused,
+        }
+        for i in range(DROPS):
+            out["drop_" + DROP_NAMES[i]] = self.drops[i]
+        return out
+
+    def live(self):
+        return {
+            "allocations": self.allocation_live,
+            "sockets": self.socket_live,
+            "permissions": self.permission_live,
+            "channels": self.channel_live,
+        }
