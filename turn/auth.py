@@ -77,8 +77,6 @@ class Authenticator:
     """Tells whose a request is. Nothing of strangers is kept."""
 
     def __init__(self, nonces: Nonces, credentials: Credentials) -> None:
-        if not nonces.features & SecurityFeature.PASSWORD_ALGORITHMS:
-            raise ValueError("nonces of a server that offers password algorithms say so")
         self._nonces = nonces
         self._credentials = credentials
         self._realm = credentials.realm.encode()
@@ -128,9 +126,9 @@ class Authenticator:
         wrong_integrity: bool = False,
     ) -> Refused:
         """What a client needs to try again; `by_name`, as its USERHASH told nothing, with a USERNAME."""
-        features = self._nonces.features
-        if by_name:
-            features &= ~SecurityFeature.USERNAME_ANONYMITY
+        features = SecurityFeature.PASSWORD_ALGORITHMS
+        if self._credentials.offers_userhash and not by_name:
+            features |= SecurityFeature.USERNAME_ANONYMITY
         return Refused(
             code,
             (

@@ -22,10 +22,60 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from sfu.base.settings import Setting
 from sfu.wire.stun import userhash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+# Settings
+
+
+def _wrong_realm(realm: str) -> str | None:
+    if 0 < len(realm) < 128 and _is_opaque(realm):
+        return None
+    return "a realm is 1 to 127 printable characters without quotes, such as a domain name"
+
+
+def _wrong_secrets(group: Sequence[str]) -> str | None:
+    if len(group) > MAX_SECRETS:
+        return f"{MAX_SECRETS} secrets at once are the most"
+    if any(len(secret.encode()) < MIN_SECRET_LENGTH for secret in group):
+        return f"a secret has at least {MIN_SECRET_LENGTH} bytes, such as those of `openssl rand -hex 32`"
+    return None
+
+
+REALM = Setting(
+    "turn.realm",
+    str,
+    "orchard",
+    check=_wrong_realm,
+    help="Realm of TURN credentials: by custom the domain name of who provides the server",
+)
+SECRETS = Setting(
+    "turn.secrets",
+    tuple[str, ...],
+    (),
+    secret=True,
+    check=_wrong_secrets,
+    help="Secrets of application servers that make TURN credentials themselves (coturn's static-auth-secret)",
+)
+REVOKED = Setting(
+    "turn.revoked",
+    int,
+    100_000,
+    minimum=1,
+    maximum=10_000_000,
+    help="Revoked TURN usernames that are kept until they end; one more can't be revoked until some do",
+)
+USERHASHES = Setting(
+    "turn.userhashes",
+    int,
+    0,
+    minimum=0,
+    maximum=10_000_000,
+    help="Minted TURN usernames that clients may hide (USERHASH) if there are no `turn.secrets`; 0: none",
+)
 
 K = TypeVar("K", str, bytes)
 V = TypeVar("V")
@@ -107,13 +157,21 @@ class Credentials:
 
         `realm` is the domain name of who provides the server (RFC 8489 9.2.4). Raises CredentialError.
         """
-        if not 0 < len(realm) < 128 or not _is_opaque(realm):
-            raise CredentialError(f"the realm {realm!r} is not 1 to 127 printable characters without quotes")
+        if (wrong := _wrong_realm(realm)) is not None:
+            raise CredentialError(f"{realm!r}: {wrong}")
         self.keys = keys  # may be replaced at any time; names of a key that is gone hold no longer
         self.realm = realm
         self._max_ttl_s = max_ttl_s
         self._revoked: _Expiring[str, None] = _Expiring(max_revoked)
         self._hashes: _Expiring[bytes, str] = _Expiring(max_hashes)
+
+    @property
+    def offers_userhash(self) -> bool:
+        """Whether clients may be told to hide their names: a client that is told so has no other choice.
+
+        So all names must be minted ones, and remembered.
+        """
+        return self._hashes.limit > 0 and not self.keys.shared
 
     def mint(self, key_id: str, ttl_s: int, identifier: str, wall_now: float) -> Minted:
         """A name that holds for `ttl_s`, by the newest secret of a key. Raises CredentialError."""
@@ -197,13 +255,13 @@ class _Expiring(Generic[K, V]):
     """At most `limit` keys, each until its time."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._values: dict[K, V] = {}
         self._ends: list[tuple[int, K]] = []  # a heap: what ends first is first
 
     @property
     def is_full(self) -> bool:
-        return len(self._values) >= self._limit
+        return len(self._values) >= self.limit
 
     def __contains__(self, key: K) -> bool:
         return key in self._values
@@ -216,7 +274,7 @@ class _Expiring(Generic[K, V]):
 
     def put(self, key: K, value: V, ends_at: int) -> None:
         """Keep a new key; in a full table the one that ends first makes room."""
-        if self._limit == 0:
+        if self.limit == 0:
             return
         if self.is_full:
             del self._values[heappop(self._ends)[1]]

@@ -48,13 +48,7 @@ class SecurityFeature(IntFlag):
 class Nonces:
     """Makes nonces and tells its own."""
 
-    def __init__(
-        self,
-        secret: bytes,
-        *,
-        life_s: int = 600,
-        features: SecurityFeature = SecurityFeature.PASSWORD_ALGORITHMS,
-    ) -> None:
+    def __init__(self, secret: bytes, *, life_s: int = 600) -> None:
         """`secret` is at least 16 random bytes, the same for all who are to take these nonces."""
         if len(secret) < MIN_SECRET_LENGTH:
             raise ValueError(f"a secret for nonces has at least {MIN_SECRET_LENGTH} bytes")
@@ -62,12 +56,15 @@ class Nonces:
             raise ValueError(f"a nonce lives 1 to {MAX_LIFE_S} s, not {life_s}")
         self._secret = secret
         self._life_s = life_s
-        self.features = features
 
-    def make(self, client: Address, wall_now: float, features: SecurityFeature | None = None) -> bytes:
-        """A nonce for this client alone; `features` stand in for those of all challenges."""
-        chosen = self.features if features is None else features
-        cookie = _COOKIE + base64.b64encode(int(chosen).to_bytes(3, "big"))
+    def make(
+        self,
+        client: Address,
+        wall_now: float,
+        features: SecurityFeature = SecurityFeature.PASSWORD_ALGORITHMS,
+    ) -> bytes:
+        """A nonce for this client alone, that says what features it is offered."""
+        cookie = _COOKIE + base64.b64encode(int(features).to_bytes(3, "big"))
         return self._made(cookie, client, int(wall_now))
 
     def is_valid(self, nonce: bytes, client: Address, wall_now: float) -> bool:

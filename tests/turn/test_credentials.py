@@ -10,16 +10,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sfu.base.settings import SettingsError
 from sfu.wire.stun import userhash
 from turn.credentials import (
     MAX_IDENTIFIER_BYTES,
     MAX_SECRETS,
     MAX_TTL_S,
+    SECRETS,
     CredentialError,
     Credentials,
     Keys,
     RevocationsFullError,
 )
+from turn.credentials import REALM as REALM_SETTING
 
 REALM = "example.org"
 KEY = "0123456789abcdef0123456789abcdef"
@@ -320,3 +323,16 @@ def test_a10_as_many_hashes_are_kept_as_is_set_those_that_end_last() -> None:
     assert known == [True, False, False, True]
     none = credentials(max_hashes=0)
     assert none.find_hash(userhash(none.mint(KEY, 100, "", NOW).username, REALM), NOW) is None
+
+
+def test_settings_say_what_is_wrong_with_them() -> None:
+    for setting, value, wrong in [
+        (REALM_SETTING, "", "1 to 127"),
+        (REALM_SETTING, 'a"b', "without quotes"),
+        (SECRETS, "short", "at least 16 bytes"),
+        (SECRETS, ",".join(["0123456789abcdef"] * (MAX_SECRETS + 1)), "8 secrets at once"),
+    ]:
+        with pytest.raises(SettingsError, match=wrong) as error:
+            setting.parse(value, setting.flag)
+        assert not value or setting is REALM_SETTING or value not in str(error.value)
+    assert SECRETS.parse("0123456789abcdef", "--turn-secrets") == ("0123456789abcdef",)
