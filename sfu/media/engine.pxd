@@ -191,7 +191,7 @@ cdef extern from "meter.h" nogil:
         uint64_t sum_ns
     struct stage_meter:
         uint64_t *ns
-        uint64_t batches, packets_in, packets_out
+        uint64_t calls, packets_in, packets_out
         uint32_t left
     void hold_add(hold_meter *m, int64_t ns)
     void stage_begin(stage_meter *m, int64_t now_ns)
@@ -219,8 +219,8 @@ cdef enum:
     RESENDS = 128                # numbers of a subscription whose resends are remembered
     RESENDS_PER_NUMBER = 8
     RESENDS_PER_REPORT = 512     # numbers of one compound's NACKs; what it asks for beyond is not heard
-    RESENDS_PER_BATCH = 2048     # resends for one batch of datagrams
-    WANTED_PER_BATCH = 1024      # numbers NACKed in it that the node lacks: each means a walk
+    RESENDS_PER_CALL = 2048      # resends for the datagrams of one call
+    WANTED_PER_CALL = 1024       # numbers NACKed in it that the node lacks: each means a walk
     CLOCK_PACKETS = 32           # forwarded between two looks at the clock
     RESEND_MIN_US = 10_000       # between two resends of a number, at least
     RESEND_BURST = 32768         # bytes beyond the share of what is sent
@@ -548,8 +548,8 @@ cdef class Engine:
     cdef uint32_t unkept_count
     cdef int64_t slice_ns        # how long one call may forward
     cdef int64_t overload_us     # video that waited longer is given up
-    cdef uint32_t batch_answers_left   # resends that this batch may still ask for
-    cdef uint32_t batch_wanted_left    # numbers that it may still ask publishers for
+    cdef uint32_t call_answers_left   # resends that this call may still make
+    cdef uint32_t call_wanted_left    # numbers that it may still ask publishers for
     cdef uint32_t *sr_due        # egress whose first sender report is due
     cdef uint32_t sr_due_count
     cdef uint32_t plis_deferred

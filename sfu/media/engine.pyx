@@ -209,29 +209,29 @@ cdef class Engine:
     # datagrams and time
 
     def on_readable(self, int64_t now_us):
-        cdef uint32_t calls, i, count, path
+        cdef uint32_t calls, i, received, path
+        cdef uint32_t count = 0
         cdef uint32_t handed_up = 0
         cdef uint32_t strange = 0
         cdef int more = 1
         cdef int kind
         cdef bint known
+        cdef bint timed = self.stages.left == 0
         cdef int64_t began_ns = batch_clock_ns()
-        cdef uint64_t forwarded
+        cdef uint64_t forwarded = self.forwarded
+        self.io.out.timed = timed
+        self.io.out.timed_ns = 0
+        self.call_answers_left = RESENDS_PER_CALL
+        self.call_wanted_left = WANTED_PER_CALL
+        if timed:
+            stage_begin(&self.stages, began_ns)
         out = []
+        # All that waits is read first: what the kernel drops it drops blindly, sound as well as video.
         for calls in range(self.reads_per_call):
-            if not more:
-                break
-            self.io.out.timed = self.stages.left == 0
-            self.io.out.timed_ns = 0
-            forwarded = self.forwarded
-            if self.io.out.timed:
-                stage_begin(&self.stages, batch_clock_ns())
-            count = batch_receive(self.io, now_us, &more)
-            if self.io.out.timed:
+            received = batch_receive(self.io, now_us, &more)
+            if timed:
                 stage_mark(&self.stages, STAGE_RECEIVE, batch_clock_ns())
-            self.batch_answers_left = RESENDS_PER_BATCH
-            self.batch_wanted_left = WANTED_PER_BATCH
-            for i in range(count):
+            for i in range(received):
                 kind = datagram_in(self, i, now_us, &path)
                 if kind <= 0:
                     continue
@@ -248,19 +248,21 @@ cdef class Engine:
                     kind,
                     handle_of(self.paths[path].peer, self.peers[self.paths[path].peer].generation) if known else 0,
                 ))
-            if self.io.out.timed:
+            if timed:
                 stage_mark(&self.stages, STAGE_UNPROTECT, batch_clock_ns())
             with nogil:
                 fan_out_unkept(self, now_us, began_ns + self.slice_ns)
-                fan_out(self, now_us, began_ns + self.slice_ns)
-                repair_run(self, now_us)
-                flush_sender_reports(self, now_us)
-                batch_flush(self.io)
-            if self.io.out.timed:
-                stage_mark(&self.stages, STAGE_FORWARD, batch_clock_ns())
-            stage_end(&self.stages, count, self.forwarded - forwarded, self.io.out.timed_ns)
-            if batch_clock_ns() - began_ns >= self.slice_ns:
-                break   # the loop's turn; what waits in the socket calls again
+            count += received
+            if not more:
+                break
+        with nogil:
+            fan_out(self, now_us, batch_clock_ns() + self.slice_ns)
+            repair_run(self, now_us)
+            flush_sender_reports(self, now_us)
+            batch_flush(self.io)
+        if timed:
+            stage_mark(&self.stages, STAGE_FORWARD, batch_clock_ns())
+        stage_end(&self.stages, count, self.forwarded - forwarded, self.io.out.timed_ns)
         self.io.out.timed = False
         hold_add(&self.holds, batch_clock_ns() - began_ns)
         return out

@@ -1,5 +1,5 @@
 /* Two meters that cost next to nothing: how long calls hold the event loop, in buckets of powers of two,
- * and in which stage the time of a batch goes, for one batch in STAGE_EVERY. */
+ * and in which stage the time of a call that reads goes, for one call in STAGE_EVERY. */
 #ifndef ORCHARD_METER_H
 #define ORCHARD_METER_H
 
@@ -19,10 +19,10 @@ enum { STAGE_EVERY = 64 };
 
 struct stage_meter {
     uint64_t ns[STAGES];
-    uint64_t batches, packets_in, packets_out; /* that were timed */
-    uint32_t left;                             /* batches until the next one that is timed; 0: this one */
+    uint64_t calls, packets_in, packets_out; /* that were timed */
+    uint32_t left;                             /* calls until the next one that is timed; 0: this one */
     int64_t since_ns;
-    uint64_t pending_ns[STAGES];               /* of the batch under way */
+    uint64_t pending_ns[STAGES];               /* of the call under way */
 };
 
 static inline void hold_add(struct hold_meter *m, int64_t ns) {
@@ -32,19 +32,19 @@ static inline void hold_add(struct hold_meter *m, int64_t ns) {
     if (ns > 0) m->sum_ns += (uint64_t)ns;
 }
 
-/* A batch that is timed begins: one that comes while `left` is 0. */
+/* A call that is timed begins: one that comes while `left` is 0. */
 static inline void stage_begin(struct stage_meter *m, int64_t now_ns) {
     memset(m->pending_ns, 0, sizeof m->pending_ns);
     m->since_ns = now_ns;
 }
 
-/* Stage `stage` of a timed batch has ended. */
+/* Stage `stage` of a timed call has ended. */
 static inline void stage_mark(struct stage_meter *m, int stage, int64_t now_ns) {
     m->pending_ns[stage] += (uint64_t)(now_ns - m->since_ns);
     m->since_ns = now_ns;
 }
 
-/* A batch, timed or not, has ended with that many datagrams in and out; `send_ns` of what STAGE_FORWARD took
+/* A call, timed or not, has ended with that many datagrams in and out; `send_ns` of what STAGE_FORWARD took
  * was sending. An empty one is no sample: the next is timed in its place. */
 static inline void stage_end(struct stage_meter *m, uint32_t in, uint64_t out, uint64_t send_ns) {
     if (in == 0) return;
@@ -55,7 +55,7 @@ static inline void stage_end(struct stage_meter *m, uint32_t in, uint64_t out, u
     m->pending_ns[STAGE_FORWARD] -= send_ns;
     m->pending_ns[STAGE_SEND] += send_ns;
     for (int i = 0; i < STAGES; i++) m->ns[i] += m->pending_ns[i];
-    m->batches++;
+    m->calls++;
     m->packets_in += in;
     m->packets_out += out;
     m->left = STAGE_EVERY - 1;

@@ -76,8 +76,8 @@ cdef void egress_answer(Engine e, uint32_t index, uint16_t seq, int64_t now_us) 
     if kept == NULL:
         g.nacks_missed += 1
         e.nacks_missed += 1
-        if e.batch_wanted_left != 0:
-            e.batch_wanted_left -= 1
+        if e.call_wanted_left != 0:
+            e.call_wanted_left -= 1
             source_wanted_again(e, piece.source, number - piece.offset, now_us)
         return
     if not packet_read(e, piece.source, kept, &p) or r.types[p.rtp.pt] > 127:
@@ -88,7 +88,7 @@ cdef void egress_answer(Engine e, uint32_t index, uint16_t seq, int64_t now_us) 
         return
     as_rtx = g.rtx_ssrc != 0 and r.rtx[r.types[p.rtp.pt]] < 128
     if (
-        e.batch_answers_left == 0
+        e.call_answers_left == 0
         or not resend_allowed(g, number, kept.size, now_us)
         or (not as_rtx and eseq_diff(number, g.plain_from) < 0)
     ):
@@ -97,7 +97,7 @@ cdef void egress_answer(Engine e, uint32_t index, uint16_t seq, int64_t now_us) 
     sealed = egress_seal(e, g, r, piece, &p, number, as_rtx)
     if sealed < 0:
         return
-    e.batch_answers_left -= 1
+    e.call_answers_left -= 1
     e.resent += 1
     e.resent_bytes += <uint64_t> sealed
     resend_note(g, number, <uint32_t> sealed, now_us)

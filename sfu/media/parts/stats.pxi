@@ -55,7 +55,7 @@ cdef dict engine_counters(Engine e):
         "restarts": e.restarts,
         "switches": e.switches,
         "switches_blind": e.switches_blind,
-        "stage_batches": e.stages.batches,
+        "stage_calls": e.stages.calls,
         "stage_packets_in": e.stages.packets_in,
         "stage_packets_out": e.stages.packets_out,
         "nacks_out": e.nacks_out,

@@ -56,7 +56,7 @@ def test_how_long_calls_hold_the_loop_reaches_prometheus(node: Node) -> None:
     assert calls("1e-06") <= calls("0.000128") <= calls("0.131072") <= calls()
 
 
-def test_one_batch_in_64_is_timed_from_stage_to_stage(node: Node) -> None:
+def test_one_call_in_64_is_timed_from_stage_to_stage(node: Node) -> None:
     publisher, subscriber = node.client(), node.client()
     track = node.media.add_track(publisher.peer, AUDIO)
     node.subscribe(subscriber, track, AUDIO_EGRESS, AUDIO_ROUTES)
@@ -66,7 +66,7 @@ def test_one_batch_in_64_is_timed_from_stage_to_stage(node: Node) -> None:
     node.read()
     counters = node.media.counters()
     assert counters["media_out"] == 129
-    assert [counters[f"stage_{name}"] for name in ("batches", "packets_in", "packets_out")] == [3, 3, 3]
+    assert [counters[f"stage_{name}"] for name in ("calls", "packets_in", "packets_out")] == [3, 3, 3]
     times = [counters[f"stage_ns_{name}"] for name in ("receive", "unprotect", "forward", "send")]
     assert all(0 < time < 10**9 for time in times)
     node.advance(1.1)
@@ -78,4 +78,4 @@ def test_one_batch_in_64_is_timed_from_stage_to_stage(node: Node) -> None:
 def test_a_call_without_a_packet_is_no_sample(node: Node) -> None:
     for _ in range(3):
         node.media.on_readable(node.now)
-    assert node.media.counters()["stage_batches"] == 0
+    assert node.media.counters()["stage_calls"] == 0

@@ -92,6 +92,19 @@ def test_audio_goes_before_video_that_came_first(hurried: Node) -> None:
     assert forwarded(hurried) < 1000
 
 
+def test_what_waits_in_the_socket_is_read_whatever_there_is_to_forward(hurried: Node) -> None:
+    """What is left there the kernel drops blindly: sound that came after video, too."""
+    publisher = hurried.client()
+    subscribed(hurried, hurried.media.add_track(publisher.peer, VIDEO), 100)
+    listener = hurried.client()
+    hurried.subscribe(listener, hurried.media.add_track(publisher.peer, AUDIO), AUDIO_EGRESS, AUDIO_ROUTES)
+    publisher.send(*(video(n, key=n == 1) for n in range(1, 300)), audio(1))
+    hurried.media.on_readable(hurried.now)
+    assert hurried.media.counters()["media_in"] == 300
+    assert len(listener.take()) == 1
+    assert forwarded(hurried) < 1000
+
+
 def test_a_track_of_a_thousand_does_not_hold_up_another(hurried: Node) -> None:
     one, two = hurried.client(), hurried.client()
     subscribed(hurried, hurried.media.add_track(one.peer, VIDEO), 500)
