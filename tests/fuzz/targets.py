@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SFU = HERE.parents[1] / "sfu"
+ROOT = HERE.parents[1]
 CORPUS = HERE / "corpus"
 NAMES = tuple(sorted(file.stem for file in (HERE / "targets").glob("*.c")))
 FLAGS = "-std=gnu11 -g -O1 -fno-omit-frame-pointer -Wall -Wextra -Wconversion -Werror"
@@ -32,7 +32,7 @@ def build(source: Path, folder: Path) -> Path:
     driver, program = folder / "driver.o", folder / source.stem
     if not driver.exists() or driver.stat().st_mtime < (HERE / "driver.c").stat().st_mtime:
         compile_c("-c", HERE / "driver.c", "-o", driver)
-    includes = (f"-I{HERE}", f"-I{SFU / 'media' / 'c'}", f"-I{SFU / 'net'}")
+    includes = (f"-I{HERE}", *(f"-I{ROOT / folder}" for folder in ("sfu/media/c", "sfu/net", "turn/c")))
     libraries = LIBRARIES.get(source.stem, ())
     compile_c(*SANITIZERS, COVERAGE, *includes, source, driver, "-o", program, *libraries)
     return program
