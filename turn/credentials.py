@@ -81,6 +81,7 @@ K = TypeVar("K", str, bytes)
 V = TypeVar("V")
 
 MAX_TTL_S = 48 * 3600  # chosen: a name that leaked or can't be revoked any more ends by itself
+CLOCK_SKEW_S = 300  # chosen: how far ahead the clock of who made a name may be
 MAX_SECRETS = 8  # of one kind; chosen: as many integrity checks may a request cost
 MIN_SECRET_LENGTH = 16  # 128 bits, RFC 8489 9.2: too many to guess offline
 MAX_IDENTIFIER_BYTES = 256  # chosen: the name stays under the 509 bytes of RFC 8489 14.3
@@ -207,7 +208,7 @@ class Credentials:
 
     def is_live(self, credential: Credential, wall_now: float) -> bool:
         """Whether a credential that held once still does: for what was allowed with it."""
-        if not wall_now < credential.expires_at <= wall_now + self._max_ttl_s:
+        if not wall_now < credential.expires_at <= wall_now + self._max_ttl_s + CLOCK_SKEW_S:
             return False
         return bool(self._secrets(credential.key_id)) and credential.username not in self._revoked
 

@@ -7,6 +7,7 @@ import hmac
 from typing import TYPE_CHECKING
 
 import pytest
+from aioice.stun import parse_message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -450,6 +451,28 @@ def test_a_challenge_is_less_than_twice_the_allocate_that_it_answers() -> None:
     )
     assert len(answer) == 80
     assert 28 + len(answer) < 2 * (28 + len(asked))
+
+
+def test_another_codec_reads_challenges_and_signed_errors() -> None:
+    """aioice drops every answer that is not signed, but for 401 and 438."""
+    service = Service()
+    refused = service.check(request())
+    assert isinstance(refused, Refused)
+    code = Attribute.ERROR_CODE, stun.encode_error_code(refused.code, "")
+    entries = [code, *refused.attributes]
+    challenge = parse_message(stun.build(Method.ALLOCATE, MessageClass.ERROR, TRANSACTION, entries))
+    assert challenge.attributes["ERROR-CODE"] == (401, "")
+    assert challenge.attributes["REALM"] == REALM
+    assert service.nonces.is_valid(challenge.attributes["NONCE"], CLIENT, NOW)
+    key = long_term(service.minted, PasswordAlgorithm.MD5)
+    checked = service.check(request(*service.named(), key=key))
+    assert isinstance(checked, Authenticated)
+    error = [(Attribute.ERROR_CODE, stun.encode_error_code(437, "Allocation Mismatch"))]
+    answer = checked.sign(Method.REFRESH, MessageClass.ERROR, TRANSACTION, error)
+    read = parse_message(answer)
+    assert read.attributes["ERROR-CODE"] == (437, "Allocation Mismatch")
+    assert read.check_message_integrity(key)
+    assert not read.check_message_integrity(key + b"x")
 
 
 @given(
