@@ -27,6 +27,11 @@ class Address(NamedTuple):
         return ":" in self.host
 
 
+def packed_host(host: str) -> bytes:
+    """The 4 or 16 bytes of a literal address. Raises ValueError for what is none."""
+    return ipaddress.ip_address(host).packed
+
+
 def _pack(host: str) -> bytes:
     address = ipaddress.ip_address(host)
     if isinstance(address, ipaddress.IPv4Address):

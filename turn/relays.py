@@ -1,0 +1,49 @@
+"""What the server asks of the data path, which moves datagrams between clients and peers without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from turn.allocation import AllocationId, Peer
+    from turn.ports import RelaySocket
+    from turn.tuples import FiveTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an allocation has relayed: packets and bytes of data, from the client to peers and back."""
+
+    to_peers_packets: int = 0
+    to_peers_bytes: int = 0
+    to_client_packets: int = 0
+    to_client_bytes: int = 0
+
+
+class Relay(Protocol):
+    """The data path. It checks every datagram against the permissions and channels that it was told of."""
+
+    def add(self, client: FiveTuple) -> AllocationId | None:
+        """Take in an allocation of `client`, which has no relayed address yet; None when there is no room."""
+        ...
+
+    def attach(self, allocation: AllocationId, sock: RelaySocket) -> None:
+        """Take a socket over: datagrams of its family leave by it, and what arrives on it is the client's."""
+        ...
+
+    def detach(self, allocation: AllocationId, size: int) -> None:
+        """Close the socket of the family whose addresses have `size` bytes; what led there goes."""
+        ...
+
+    def remove(self, allocation: AllocationId) -> Usage:
+        """Forget an allocation and close its sockets."""
+        ...
+
+    def permit(self, allocation: AllocationId, ip: bytes, until: float, *, own_ports: bool) -> None:
+        """Let datagrams pass between the client and `ip`; with `own_ports` only at this deployment's."""
+        ...
+
+    def bind(self, allocation: AllocationId, number: int, peer: Peer, until: float) -> None:
+        """Let a channel stand for a peer, which is permitted besides."""
+        ...

@@ -1,0 +1,435 @@
+"""A STUN and TURN server without sockets and clocks: a message in, at most one answer out.
+
+    message -> Binding: answered as it is (RFC 8489)
+            -> TURN request: authenticate -> what is unknown -> the method's own rules -> signed answer
+            -> anything else: no answer, counted by reason
+
+The order of the checks is the RFCs' (8489 9.2.4, 8656 5 and 7.2). Data does not come here: the relay moves
+it, by what it is told from here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import Counter
+
+from sfu.base.timers import Timers
+from sfu.net.address import packed_host
+from sfu.wire import stun
+from sfu.wire import turn as wire
+from sfu.wire.stun import Attribute, MessageClass, StunError
+from sfu.wire.turn import Method, TurnAttribute
+from turn.allocate import granted_lifetime, read_family, read_wanted
+from turn.allocation import Allocation, Relayed
+from turn.auth import Refused
+from turn.events import Allocated, Ended, EndReason, Permitted
+from turn.limits import Limit, refuse
+from turn.policy import Verdict
+from turn.requests import KNOWN, REASONS, Rejected, Request
+from turn.tuples import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sfu.wire.stun import Message
+    from turn.allocation import AllocationId
+    from turn.auth import Authenticator
+    from turn.events import Event
+    from turn.limits import Limits
+    from turn.openings import Opener, Opening
+    from turn.policy import PeerPolicy
+    from turn.relays import Relay
+    from turn.tuples import FiveTuple
+
+Attributes = list[tuple[int, bytes]]
+
+FIRST_CHANNEL: Final = 0x4000  # RFC 8656 12
+_RELEASED_S: Final = 40.0  # RFC 8489 6.3.1: how long a request may be repeated on UDP
+_RELEASED_KEPT: Final = 10_000
+
+_ignored = Counter("orchard_turn_ignored_total", "STUN messages that got no answer", ["reason"])
+_answered = Counter(
+    "orchard_turn_requests_total", "Requests that were answered, by their outcome", ["method", "code"]
+)
+_METHODS = {stun.BINDING: "binding", **{int(method): method.name.lower() for method in Method}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Released:
+    """An allocation that its client gave up, for the request that comes again."""
+
+    transaction_id: bytes
+    answer: bytes
+    until: float
+
+
+class Server:
+    """All allocations of one process.
+
+    `relay` moves the data, `opener` finds relayed addresses, `policy` says which peers are allowed. After
+    any call `take_events` has what became of allocations. Times are seconds: `now` of the loop's clock,
+    `wall_now` since 1970.
+    """
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        relay: Relay,
+        opener: Opener,
+        policy: PeerPolicy,
+        limits: Limits,
+    ) -> None:
+        self._authenticator = authenticator
+        self._relay = relay
+        self._opener = opener
+        self._policy = policy
+        self._limits = limits
+        self._allocations: dict[FiveTuple, Allocation] = {}
+        self._by_id: dict[AllocationId, Allocation] = {}
+        self._by_user: dict[str, set[AllocationId]] = {}
+        self._timers: Timers[AllocationId] = Timers()
+        self._released: OrderedDict[FiveTuple, _Released] = OrderedDict()
+        self._events: list[Event] = []
+        self._draining = False
+        self._handlers: dict[int, Callable[[Request], bytes]] = {
+            Method.ALLOCATE: self._allocate,
+            Method.REFRESH: self._refresh,
+            Method.CREATE_PERMISSION: self._create_permission,
+            Method.CHANNEL_BIND: self._channel_bind,
+        }
+
+    def __len__(self) -> int:
+        return len(self._allocations)
+
+    # messages
+
+    def receive(self, data: bytes, client: FiveTuple, now: float, wall_now: float) -> bytes | None:
+        """The answer to a message of `client`, or None. It goes back the way that the message came."""
+        try:
+            message = stun.parse(data)
+        except StunError:
+            return self._ignore("malformed")
+        if message.message_class is not MessageClass.REQUEST:
+            # a Send indication that the relay did not take has no allocation
+            return self._ignore("not_a_request")
+        if message.method == stun.BINDING:
+            return self._binding(message, client, now)
+        handle = self._handlers.get(message.method)
+        if handle is None:
+            return self._ignore("unknown_method")
+        if not self._policy.allows_client(packed_host(client.remote.host)):
+            return self._ignore("client_address")
+        checked = self._authenticator.check(message, client.remote, wall_now)
+        if isinstance(checked, Refused):
+            return self._refuse(message, client, checked, now)
+        return self._answer(handle, Request(message, client, checked, now, wall_now))
+
+    def _binding(self, message: Message, client: FiveTuple, now: float) -> bytes | None:
+        unknown = message.unknown_required(KNOWN)
+        if unknown:
+            return self._unsigned(message, client, 420, [_unknown(unknown)], now)
+        _answered.labels("binding", "200").inc()
+        return stun.build(
+            message.method,
+            MessageClass.SUCCESS,
+            message.transaction_id,
+            [(Attribute.XOR_MAPPED_ADDRESS, _xor(client, message))],
+            fingerprint=message.has_fingerprint,
+        )
+
+    def _refuse(self, message: Message, client: FiveTuple, refused: Refused, now: float) -> bytes | None:
+        ip = packed_host(client.remote.host)
+        user = message.get(Attribute.USERNAME) or message.get(Attribute.USERHASH) or b""
+        if refused.wrong_integrity and not self._limits.may_fail(ip, user, now):
+            return self._ignore("too_many_failures")
+        return self._unsigned(message, client, refused.code, refused.attributes, now)
+
+    def _unsigned(
+        self,
+        message: Message,
+        client: FiveTuple,
+        code: int,
+        attributes: Iterable[tuple[int, bytes]],
+        now: float,
+    ) -> bytes | None:
+        """An error for a stranger. On UDP it may go to a victim: it is short, and does not come often."""
+        is_proved = client.transport is not Transport.UDP
+        if not is_proved and not self._limits.may_reply(packed_host(client.remote.host), now):
+            return self._ignore("too_many_replies")
+        _answered.labels(_METHODS[message.method], str(code)).inc()
+        return stun.build(
+            message.method,
+            MessageClass.ERROR,
+            message.transaction_id,
+            [(Attribute.ERROR_CODE, stun.encode_error_code(code, "")), *attributes],
+            fingerprint=message.has_fingerprint,
+        )
+
+    def _answer(self, handle: Callable[[Request], bytes], request: Request) -> bytes:
+        """Let the method's rules decide. Whatever they say is signed (RFC 8489 9.2.4)."""
+        code = 200
+        try:
+            unknown = request.message.unknown_required(KNOWN)
+            if unknown:
+                raise Rejected(420, _unknown(unknown))
+            answer = handle(request)
+        except Rejected as rejected:
+            code = rejected.code
+            reason = stun.encode_error_code(code, REASONS[code])
+            answer = _signed(
+                request, MessageClass.ERROR, [(Attribute.ERROR_CODE, reason), *rejected.attributes]
+            )
+        _answered.labels(_METHODS[request.message.method], str(code)).inc()
+        return answer
+
+    def _ignore(self, reason: str) -> None:
+        _ignored.labels(reason).inc()
+
+    # allocations
+
+    def _allocate(self, request: Request) -> bytes:
+        held = self._allocations.get(request.client)
+        if held is not None:
+            is_same_user = held.credential.username == request.user.credential.username
+            if is_same_user and held.transaction_id == request.message.transaction_id:
+                return held.answer
+            raise Rejected(437)
+        wanted = read_wanted(request, self._opener.families)
+        lifetime = self._lifetime(request)
+        if self._draining or not self._limits.has_room():
+            raise Rejected(508)
+        credential = request.user.credential
+        if not self._limits.may_allocate(credential.username, packed_host(request.client.remote.host)):
+            raise Rejected(486)
+        opening = self._opener.open(wanted, credential.username, request.now)
+        handle = self._relay.add(request.client)
+        if handle is None:
+            self._opener.close(opening)
+            raise Rejected(508)
+        allocation = Allocation(
+            handle, request.client, credential, request.message.transaction_id, request.now
+        )
+        for opened in opening.opened:
+            allocation.relayed[len(opened.ip)] = Relayed(opened.taken, request.now + lifetime)
+            self._relay.attach(handle, opened.taken.sock)
+        allocation.answer = _signed(request, MessageClass.SUCCESS, self._granted(request, opening, lifetime))
+        self._keep(allocation)
+        return allocation.answer
+
+    def _granted(self, request: Request, opening: Opening, lifetime: int) -> Attributes:
+        message = request.message
+        attributes: Attributes = [
+            (
+                TurnAttribute.XOR_RELAYED_ADDRESS,
+                stun.encode_xor_address(opened.ip, opened.taken.port, message.transaction_id),
+            )
+            for opened in opening.opened
+        ]
+        attributes += [
+            (TurnAttribute.LIFETIME, wire.encode_lifetime(lifetime)),
+            (Attribute.XOR_MAPPED_ADDRESS, _xor(request.client, message)),
+        ]
+        if opening.token is not None:
+            attributes.append((TurnAttribute.RESERVATION_TOKEN, opening.token))
+        if opening.missing is not None:
+            attributes.append((TurnAttribute.ADDRESS_ERROR_CODE, opening.missing))
+        return attributes
+
+    def _keep(self, allocation: Allocation) -> None:
+        username = allocation.credential.username
+        self._allocations[allocation.client] = allocation
+        self._by_id[allocation.id] = allocation
+        self._by_user.setdefault(username, set()).add(allocation.id)
+        self._limits.allocated(username, packed_host(allocation.client.remote.host))
+        self._timers.set(allocation.id, allocation.expires_at)
+        self._events.append(Allocated(allocation))
+
+    def _lifetime(self, request: Request) -> int:
+        """Seconds that are granted: never longer than the credential lasts."""
+        granted = granted_lifetime(request.lifetime(), self._limits.bounds.lifetime_s)
+        return max(0, min(granted, int(request.user.credential.expires_at - request.wall_now)))
+
+    def _refresh(self, request: Request) -> bytes:
+        released = self._released.get(request.client)
+        if (
+            released is not None
+            and released.transaction_id == request.message.transaction_id
+            and released.until > request.now
+        ):
+            return released.answer
+        allocation = self._allocation_of(request)
+        asked = request.read(TurnAttribute.REQUESTED_ADDRESS_FAMILY, wire.decode_address_family)
+        family = None if asked is None else read_family(asked)
+        if asked is not None and family not in allocation.relayed:
+            raise Rejected(443)
+        lifetime = 0 if request.lifetime() == 0 else self._lifetime(request)
+        answer = _signed(
+            request, MessageClass.SUCCESS, [(TurnAttribute.LIFETIME, wire.encode_lifetime(lifetime))]
+        )
+        sizes = list(allocation.relayed) if family is None else [family]
+        for size in sizes:
+            allocation.relayed[size].expires_at = request.now + lifetime
+        if lifetime == 0:
+            self._note_released(request, answer)
+            self._close_relayed(allocation, sizes, EndReason.RELEASED)
+        else:
+            self._timers.set(allocation.id, allocation.expires_at)
+        return answer
+
+    def _allocation_of(self, request: Request) -> Allocation:
+        """The client's allocation, if it is this user's. Raises Rejected (437, 441)."""
+        allocation = self._allocations.get(request.client)
+        if allocation is None:
+            raise Rejected(437)
+        if allocation.credential.username != request.user.credential.username:
+            raise Rejected(441)
+        return allocation
+
+    def _note_released(self, request: Request, answer: bytes) -> None:
+        """The request may come again, and must not end what the client allocated since."""
+        self._released.pop(request.client, None)
+        if len(self._released) >= _RELEASED_KEPT:
+            self._released.popitem(last=False)
+        self._released[request.client] = _Released(
+            request.message.transaction_id, answer, request.now + _RELEASED_S
+        )
+
+    # peers
+
+    def _create_permission(self, request: Request) -> bytes:
+        allocation = self._allocation_of(request)
+        peers = {peer.ip for peer in request.peers()}
+        verdicts = {ip: self._allowed(allocation, ip) for ip in peers}
+        self._room_for_peers(allocation, peers, request.now)
+        for ip, verdict in verdicts.items():
+            self._permit(allocation, ip, verdict, request.now)
+        return _signed(request, MessageClass.SUCCESS, [])
+
+    def _channel_bind(self, request: Request) -> bytes:
+        allocation = self._allocation_of(request)
+        number = request.read(TurnAttribute.CHANNEL_NUMBER, wire.decode_channel_number)
+        peer = request.peer()
+        if number is None or not FIRST_CHANNEL <= number <= self._limits.bounds.last_channel:
+            raise Rejected(400)
+        if allocation.channel_conflicts(number, peer, request.now):
+            raise Rejected(400)
+        verdict = self._allowed(allocation, peer.ip)
+        if not self._policy.allows_peer(peer.ip, peer.port):
+            raise Rejected(403)
+        if not allocation.room_for_channel(number, self._limits.bounds.channels, request.now):
+            refuse(Limit.CHANNELS)
+            raise Rejected(508)
+        self._room_for_peers(allocation, {peer.ip}, request.now)
+        self._permit(allocation, peer.ip, verdict, request.now)
+        self._relay.bind(allocation.id, number, peer, allocation.bind(number, peer, request.now))
+        return _signed(request, MessageClass.SUCCESS, [])
+
+    def _allowed(self, allocation: Allocation, ip: bytes) -> Verdict:
+        if len(ip) not in allocation.relayed:
+            raise Rejected(443)
+        verdict = self._policy.allows(ip)
+        if verdict is Verdict.DENIED:
+            raise Rejected(403)
+        return verdict
+
+    def _room_for_peers(self, allocation: Allocation, ips: set[bytes], now: float) -> None:
+        """Raise Rejected (508) unless all of `ips` may be permitted; those that are cost nothing."""
+        new = {ip for ip in ips if not allocation.is_permitted(ip, now)}
+        if not allocation.room_for_permissions(ips, self._limits.bounds.permissions, now):
+            refuse(Limit.PERMISSIONS)
+            raise Rejected(508)
+        if new and not self._limits.may_add_peers(allocation.id, len(new), now):
+            raise Rejected(508)
+
+    def _permit(self, allocation: Allocation, ip: bytes, verdict: Verdict, now: float) -> None:
+        if not allocation.is_permitted(ip, now):
+            self._events.append(Permitted(allocation, ip))
+        until = allocation.permit(ip, now)
+        self._relay.permit(allocation.id, ip, until, own_ports=verdict is Verdict.OWN_PORTS)
+
+    # time, and what ends from outside
+
+    def timer_at(self) -> float | None:
+        """When `handle_timer` has work."""
+        moments = [at for at in (self._timers.next_at(), self._opener.timer_at()) if at is not None]
+        return min(moments, default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """End what is over."""
+        self._opener.handle_timer(now)
+        for handle in self._timers.take_due(now):
+            allocation = self._by_id[handle]
+            over = [size for size, relayed in allocation.relayed.items() if relayed.expires_at <= now]
+            self._close_relayed(allocation, over, EndReason.EXPIRED)
+
+    def disconnected(self, client: FiveTuple) -> None:
+        """The client's connection is closed, and its allocation with it. Safe for unknown clients."""
+        allocation = self._allocations.get(client)
+        if allocation is not None:
+            self._end(allocation, EndReason.DISCONNECTED)
+
+    def revoke(self, username: str) -> int:
+        """End all allocations of a user whose credential was revoked; how many there were."""
+        ended = [self._by_id[handle] for handle in self._by_user.get(username, ())]
+        for allocation in ended:
+            self._end(allocation, EndReason.REVOKED)
+        return len(ended)
+
+    def drain(self) -> None:
+        """Take no new allocations; those that are there go on."""
+        self._draining = True
+
+    def stop(self) -> None:
+        """End all allocations, and what is held for others."""
+        for allocation in list(self._allocations.values()):
+            self._end(allocation, EndReason.STOPPED)
+        self._opener.stop()
+
+    def take_events(self) -> list[Event]:
+        """What has become of allocations since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def _close_relayed(self, allocation: Allocation, sizes: list[int], reason: EndReason) -> None:
+        """End the relayed addresses of these families, and the allocation with the last one."""
+        if set(sizes) >= set(allocation.relayed):
+            self._end(allocation, reason)
+            return
+        for size in sizes:
+            relayed = allocation.relayed[size]
+            allocation.forget_family(size)
+            self._relay.detach(allocation.id, size)
+            self._opener.release(relayed.taken)
+        self._timers.set(allocation.id, allocation.expires_at)
+
+    def _end(self, allocation: Allocation, reason: EndReason) -> None:
+        username = allocation.credential.username
+        del self._allocations[allocation.client]
+        del self._by_id[allocation.id]
+        self._by_user[username].discard(allocation.id)
+        if not self._by_user[username]:
+            del self._by_user[username]
+        self._timers.set(allocation.id, None)
+        usage = self._relay.remove(allocation.id)
+        for relayed in allocation.relayed.values():
+            self._opener.release(relayed.taken)
+        self._limits.ended(username, packed_host(allocation.client.remote.host), allocation.id)
+        self._events.append(Ended(allocation, reason, usage))
+
+
+def _signed(request: Request, message_class: MessageClass, attributes: Attributes) -> bytes:
+    message = request.message
+    return request.user.sign(message.method, message_class, message.transaction_id, attributes)
+
+
+def _unknown(types: tuple[int, ...]) -> tuple[int, bytes]:
+    return Attribute.UNKNOWN_ATTRIBUTES, stun.encode_unknown_attributes(types)
+
+
+def _xor(client: FiveTuple, message: Message) -> bytes:
+    ip = packed_host(client.remote.host)
+    return stun.encode_xor_address(ip, client.remote.port, message.transaction_id)
