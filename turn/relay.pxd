@@ -49,6 +49,7 @@ cdef extern from "frame.h" nogil:
     int frame_read_send(frame_send *s, const uint8_t *p, uint32_t n, const crc_table *crc)
     bint frame_is_v4(const uint8_t *peer)
     uint32_t frame_padding(uint32_t size)
+    uint32_t frame_data_head(const uint8_t *peer)
     uint32_t frame_write_channel(uint8_t *out, uint16_t channel, uint32_t size)
     uint32_t frame_write_data(uint8_t *out, const uint8_t *peer, uint32_t size, const uint64_t *id)
 
@@ -102,7 +103,8 @@ cdef extern from "sockets.h" nogil:
         uint32_t data
     int socket_family(int fd)
     int icmp_take(int fd, icmp_error *out)
-    int socket_listens(int fd, int family)
+    bint socket_bound(int fd, uint8_t *local)
+    int socket_listens(int fd, int family, bint bound)
     int socket_relays(int fd, int family)
     void socket_dont_fragment(int fd, int family, bint on)
 
@@ -151,7 +153,8 @@ cdef struct Listener:
     bint used
     int fd
     int family
-    uint16_t port
+    bint bound                   # to one address, so that none need be told with each datagram ...
+    uint8_t local[16]            # ... this one
     uint32_t overflow            # losses that were told last
 
 
@@ -159,6 +162,7 @@ cdef struct Listener:
 cdef struct RelaySocket:
     int fd                       # -1: none
     bint dont_fragment           # as it is set now
+    uint32_t want                # datagrams to ask for: to find out that there are no more costs a look
     uint32_t overflow
 
 

@@ -37,7 +37,7 @@ class Relay:
     def fileno(self) -> int:
         """A descriptor that is readable while any socket of the relay is: the loop watches this one."""
 
-    def add_listener(self, fd: int, family: int, port: int) -> int:
+    def add_listener(self, fd: int, family: int) -> int:
         """A UDP socket on which clients arrive, from `sfu.net.udp.open_udp`; returns its number. The
         descriptor stays the caller's and must outlive the relay or `remove_listener`."""
 

@@ -78,6 +78,15 @@ cdef int fill_ip(uint8_t *out, bytes ip) except -1:
     return 0
 
 
+cdef int client_destination(batch_destination *to, const Listener *l, const uint8_t *path) except -1:
+    batch_make_destination(to, l.family, path)
+    if l.bound:
+        if memcmp(path + 18, l.local, 16) != 0:
+            raise ValueError("the listener is bound to another address")
+        to.control_length = 0
+    return 0
+
+
 cdef bytes ip_of(const uint8_t *ip):
     return ip[12:16] if frame_is_v4(ip) else ip[:16]
 
@@ -162,22 +171,24 @@ cdef class Relay:
     def fileno(self):
         return self.epoll
 
-    def add_listener(self, int fd, int family, uint16_t port):
+    def add_listener(self, int fd, int family):
         cdef epoll_event event
+        cdef bint bound
         cdef uint32_t i
         for i in range(LISTENERS):
             if not self.listeners[i].used:
                 break
         else:
             raise TableFull(f"listeners: {LISTENERS}")
-        if socket_family(fd) != family or socket_listens(fd, family) < 0:
+        bound = socket_bound(fd, self.listeners[i].local)
+        if socket_family(fd) != family or socket_listens(fd, family, bound) < 0:
             raise ValueError(f"descriptor {fd} is no UDP socket of family {family}")
         event.events = EPOLLIN
         event.data.u64 = IS_LISTENER | i
         if epoll_ctl(self.epoll, EPOLL_CTL_ADD, fd, &event) < 0:
             raise OSError(errno, os.strerror(errno))
         self.listeners[i].used = True
-        self.listeners[i].fd, self.listeners[i].family, self.listeners[i].port = fd, family, port
+        self.listeners[i].fd, self.listeners[i].family, self.listeners[i].bound = fd, family, bound
         self.listeners[i].overflow = 0
         return i
 
@@ -215,7 +226,7 @@ cdef class Relay:
         cdef uint64_t sent = self.down.sent
         if len(data) > PAYLOAD_MAX:
             raise ValueError(f"a datagram of at most {PAYLOAD_MAX} bytes, not {len(data)}")
-        batch_make_destination(&to, l.family, key)
+        client_destination(&to, l, key)
         burst_use(&self.down, l.fd)
         burst_head(&self.down)
         burst_put(
@@ -241,8 +252,10 @@ cdef class Relay:
         cdef const uint8_t *key = path_key(path)
         cdef Listener *l = self.listener_of(listener)
         cdef uint64_t hashed = hash_bytes(&self.by_path, key, BATCH_PATH)
+        cdef batch_destination to
         cdef Allocation *a
         cdef uint32_t i
+        client_destination(&to, l, key)
         if hash_find(&self.by_path, hashed) != NONE:
             raise ValueError("the client on this path has an allocation")
         i = allocation_take(self)
@@ -255,7 +268,7 @@ cdef class Relay:
         a.listener = listener
         a.hash = hashed
         memcpy(a.path, key, BATCH_PATH)
-        batch_make_destination(&a.to, l.family, key)
+        a.to = to
         a.client_v4 = frame_is_v4(key)
         a.up.packets_per_s = a.down.packets_per_s = packets_per_s
         a.up.bytes_per_s = a.down.bytes_per_s = bytes_per_s
@@ -281,6 +294,7 @@ cdef class Relay:
             raise OSError(errno, os.strerror(errno))
         s.fd = fd
         s.dont_fragment = False
+        s.want = 1
         s.overflow = 0
         self.socket_live += 1
 

@@ -10,7 +10,7 @@ cdef extern from "batch.h" nogil:
         QUEUE_LEAST, QUEUE_MOST
 
     struct batch_destination:
-        pass
+        uint32_t control_length   # 0: from whichever of our addresses the kernel takes
 
     struct batch_slot_t "batch_slot":
         uint8_t *data         # of the batch, until its next receive

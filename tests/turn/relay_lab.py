@@ -115,9 +115,7 @@ class Lab:
         self.listens = (self.host, self.port)
         # no call ends early, however busy the machine is, unless a test says so
         self.relay = Relay(seed=bytes(range(8)), **{"slice_us": 60_000_000, **bounds})
-        self.listener = self.relay.add_listener(
-            self.listener_socket.fileno(), self.listener_socket.family, self.port
-        )
+        self.listener = self.relay.add_listener(self.listener_socket.fileno(), self.listener_socket.family)
 
     def __enter__(self) -> Self:
         return self

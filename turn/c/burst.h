@@ -1,6 +1,6 @@
 /* Sending on any UDP socket from where the bytes lie: gathered, then sent with as few calls as can be.
  *
- * A datagram is a head that is copied, data that is not, and 0 to 3 zeros. Those that follow one another for one
+ * A datagram is a head that was written here, data that lies elsewhere, and 0 to 3 zeros; or data alone. Those that follow one another for one
  * destination and have one size (the last may be shorter) leave as one message that the kernel cuts (UDP_SEGMENT), as in
  * sfu/net/queue.h; unlike there, what a full socket does not take is dropped: a relay keeps nothing. */
 #ifndef ORCHARD_BURST_H
@@ -120,7 +120,10 @@ static inline void burst_flush(struct burst *b) {
     for (uint32_t i = 0; i < b->message_count; i++) burst_fill(b, &b->messages[i], &b->headers[i].msg_hdr);
     while (at < b->message_count) {
         struct burst_message *m = &b->messages[at];
-        int n = sendmmsg(b->fd, &b->headers[at], b->message_count - at, MSG_DONTWAIT);
+        uint32_t count = b->message_count - at;
+        int n;
+        if (count == 1) n = sendmsg(b->fd, &b->headers[at].msg_hdr, MSG_DONTWAIT) < 0 ? -1 : 1;
+        else n = sendmmsg(b->fd, &b->headers[at], count, MSG_DONTWAIT);
         int error = errno;
         b->calls++;
         if (n > 0) {

@@ -122,11 +122,13 @@ static inline uint32_t frame_write_channel(uint8_t *out, uint16_t channel, uint3
     return FRAME_CHANNEL_HEAD;
 }
 
+static inline uint32_t frame_data_head(const uint8_t *peer) { return frame_is_v4(peer) ? FRAME_HEAD - 12 : FRAME_HEAD; }
+
 /* All of a Data indication that stands before its `size` bytes of data; frame_padding follows them. `out` has
- * FRAME_HEAD bytes; returns how many were written. `id`: 96 bits, random. */
+ * frame_data_head bytes; returns that. `id`: 96 bits, random. */
 static inline uint32_t frame_write_data(uint8_t *out, const uint8_t *peer, uint32_t size, const uint64_t id[2]) {
     int v4 = frame_is_v4(peer);
-    uint32_t address = v4 ? 8 : 20, head = FRAME_STUN_HEAD + 4 + address + 4;
+    uint32_t address = v4 ? 8 : 20, head = frame_data_head(peer);
     store16(out, 0x0017);
     store16(out + 2, head - FRAME_STUN_HEAD + size + frame_padding(size));
     store32(out + 4, FRAME_COOKIE);

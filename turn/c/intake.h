@@ -10,8 +10,9 @@
 
 enum {
     INTAKE_SLOTS = 64,
-    INTAKE_DATA = 65536, /* more than any datagram, or any row that the kernel puts together, has */
-    INTAKE_STRIDE = INTAKE_DATA + 4096 + 64, /* slots at a power of two would fight for the same cache sets */
+    INTAKE_HEADROOM = 64,    /* a head can be written before what came, and padding behind it */
+    INTAKE_DATA = 65536,     /* more than any datagram, or any row that the kernel puts together, has */
+    INTAKE_STRIDE = INTAKE_DATA + 4096 + 64, /* slots with room around them; at a power of two would fight for the same cache sets */
     INTAKE_CONTROL = 160,                    /* pktinfo, overflow, traffic class, UDP_GRO */
     INTAKE_UDP_GRO = 104                     /* linux/udp.h */
 };
@@ -48,7 +49,7 @@ static inline int intake_init(struct intake *in) {
     if (!in->memory) return -1;
     for (uint32_t i = 0; i < INTAKE_SLOTS; i++) {
         struct msghdr *h = &in->headers[i].msg_hdr;
-        in->slots[i].data = in->memory + (size_t)i * INTAKE_STRIDE;
+        in->slots[i].data = in->memory + (size_t)i * INTAKE_STRIDE + INTAKE_HEADROOM;
         in->vectors[i].iov_base = in->slots[i].data;
         in->vectors[i].iov_len = INTAKE_DATA;
         h->msg_iov = &in->vectors[i];
@@ -109,10 +110,11 @@ static inline void intake_read(struct intake_slot *s, const struct mmsghdr *m, i
     s->has_path = (uint8_t)found;
 }
 
-/* Receive once into the slots from `first` on, at most `count`. Returns how many were filled: 0 when nothing waits.
+/* Receive once into the slots from `first` on, at most `count` of those there are. Returns how many were filled: 0 when nothing waits.
  * An error that an earlier datagram of ours met (ICMP) is told once in place of data: the next call has that. */
 static inline uint32_t intake_receive(struct intake *in, int fd, uint32_t first, uint32_t count, int hit) {
-    int n;
+    int n = -1;
+    if (count > INTAKE_SLOTS - first) count = INTAKE_SLOTS - first;
     for (uint32_t i = first; i < first + count; i++) {
         in->headers[i].msg_hdr.msg_namelen = sizeof(struct sockaddr_in6);
         in->headers[i].msg_hdr.msg_controllen = INTAKE_CONTROL;

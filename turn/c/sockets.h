@@ -75,6 +75,23 @@ static inline int socket_family(int fd) {
     return family == AF_INET || family == AF_INET6 ? family : -1;
 }
 
+/* 16 bytes of the address to which a socket is bound: 1, or 0 where it hears on every address. */
+static inline int socket_bound(int fd, uint8_t local[16]) {
+    static const uint8_t any[16];
+    struct sockaddr_in6 name;
+    socklen_t size = sizeof name;
+    memset(&name, 0, sizeof name);
+    if (getsockname(fd, (struct sockaddr *)&name, &size) < 0) return 0;
+    if (name.sin6_family == AF_INET6) {
+        memcpy(local, &name.sin6_addr, 16);
+        return memcmp(local, any, 16) != 0;
+    }
+    struct sockaddr_in v4;
+    memcpy(&v4, &name, sizeof v4);
+    batch_v4_mapped(local, &v4.sin_addr);
+    return v4.sin_addr.s_addr != 0;
+}
+
 /* Whether what leaves has DF set, or may be cut on its way (RFC 8656 14: not set where the client didn't ask). With DF
  * the kernel is not to remember paths' MTUs: the client measures. */
 static inline void socket_dont_fragment(int fd, int family, int on) {
@@ -82,11 +99,15 @@ static inline void socket_dont_fragment(int fd, int family, int on) {
     else socket_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, on ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT);
 }
 
-/* Traffic class and losses with each datagram, and several of one sender together where the kernel can (it is no fault
+/* Traffic class, losses and, unless it is bound to one, the address that was hit with each datagram, and several of one sender together where the kernel can (it is no fault
  * if not). -1: errno says why this is no such socket. */
-static inline int socket_listens(int fd, int family) {
+static inline int socket_listens(int fd, int family, int bound) {
     int failed = family == AF_INET6 ? socket_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) : 0;
     socket_option(fd, SOL_SOCKET, SO_TIMESTAMPNS, 0); /* not looked at */
+    if (bound) {
+        if (family == AF_INET6) socket_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 0);
+        else socket_option(fd, IPPROTO_IP, IP_PKTINFO, 0);
+    }
     socket_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
     socket_option(fd, IPPROTO_UDP, INTAKE_UDP_GRO, 1);
     return socket_option(fd, IPPROTO_IP, IP_RECVTOS, 1) < 0 || failed < 0 ? -1 : 0; /* IPv4 comes to IPv6 sockets too */

@@ -152,11 +152,13 @@ cdef void listener_read(Relay r, uint32_t listener) noexcept nogil:
     cdef Listener *l = &r.listeners[listener]
     cdef intake_slot *slot
     cdef uint32_t i, at, size, index
-    cdef uint32_t count = intake_receive(&r.io, l.fd, 0, INTAKE_SLOTS, True)
+    cdef uint32_t count = intake_receive(&r.io, l.fd, 0, INTAKE_SLOTS, not l.bound)
     for i in range(count):
         slot = &r.io.slots[i]
         if slot_check(r, slot, &l.overflow) < 0:
             continue
+        if l.bound:
+            memcpy(slot.path + 18, l.local, 16)
         index = allocation_find(r, slot.path)
         at = 0
         while True:   # once where it is one datagram, of no bytes too

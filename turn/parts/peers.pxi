@@ -9,24 +9,33 @@ cdef inline void next_id(Relay r, uint64_t *id) noexcept nogil:
 
 
 cdef int peer_datagram(
-    Relay r, Allocation *a, uint32_t channel, const uint8_t *peer, const uint8_t *data, uint32_t size, uint8_t traffic
+    Relay r, Allocation *a, uint32_t channel, const uint8_t *peer, uint8_t *data, uint32_t size, uint8_t traffic, bint alone
 ) noexcept nogil:
-    """One datagram of a peer that may send, on its way to the client: by its channel, or as a Data indication."""
+    """One datagram of a peer that may send, on its way to the client: by its channel, or as a Data indication. `alone`: it
+    has room around it."""
     cdef uint64_t id[2]
-    cdef uint32_t head
+    cdef uint32_t head = FRAME_CHANNEL_HEAD if channel != NONE else frame_data_head(peer)
     cdef uint32_t padding = 0 if channel != NONE else frame_padding(size)
-    if size + padding + (FRAME_CHANNEL_HEAD if channel != NONE else FRAME_HEAD) > PAYLOAD_MAX:
+    cdef uint8_t *out
+    if head + size + padding > PAYLOAD_MAX:
         return drop_of(r, a, DROP_TOO_LONG)
     if not bucket_take(&a.down, size, r.now_ns):
         return drop_of(r, a, DROP_PEER_RATE)
+    out = burst_head(&r.down)
+    if alone:
+        out = data - head
+        memset(data + size, 0, padding)
     if channel != NONE:
-        head = frame_write_channel(burst_head(&r.down), r.channels[channel].number, size)
+        frame_write_channel(out, r.channels[channel].number, size)
         r.channel_out += 1
     else:
         next_id(r, id)
-        head = frame_write_data(burst_head(&r.down), peer, size, id)
+        frame_write_data(out, peer, size, id)
         r.data_out += 1
-    burst_put(&r.down, &a.to, a.client_v4, traffic, head, data, size, padding)
+    if alone:
+        burst_put(&r.down, &a.to, a.client_v4, traffic, 0, out, head + size + padding, 0)
+    else:
+        burst_put(&r.down, &a.to, a.client_v4, traffic, head, data, size, padding)
     a.packets_out += 1
     a.bytes_out += size
     return 0
@@ -55,7 +64,7 @@ cdef int peer_slot(Relay r, uint32_t index, uint32_t side, intake_slot *slot) no
     while True:   # once where it is one datagram, of no bytes too
         size = slot.size - at if slot.size - at < slot.segment else slot.segment
         r.received += 1
-        peer_datagram(r, a, channel, slot.path, slot.data + at, size, slot.traffic)
+        peer_datagram(r, a, channel, slot.path, slot.data + at, size, slot.traffic, size == slot.size)
         at += size
         if at >= slot.size:
             return 0
@@ -64,8 +73,13 @@ cdef int peer_slot(Relay r, uint32_t index, uint32_t side, intake_slot *slot) no
 cdef uint32_t relay_read(Relay r, uint32_t index, uint32_t side, uint32_t first) noexcept nogil:
     """Take in what peers sent to a relayed address, into the slots from `first` on; how many it took."""
     cdef Allocation *a = &r.allocations[index]
+    cdef RelaySocket *s = &a.sockets[side]
     cdef uint32_t i
-    cdef uint32_t count = intake_receive(&r.io, a.sockets[side].fd, first, PER_RELAY, False)
+    cdef uint32_t count = intake_receive(&r.io, s.fd, first, s.want, False)
+    if count == s.want:
+        s.want = 2 * s.want if 2 * s.want < PER_RELAY else PER_RELAY   # more may wait: the next epoll_wait says
+    else:
+        s.want = count if count else 1
     burst_use(&r.down, r.listeners[a.listener].fd)
     for i in range(count):
         peer_slot(r, index, side, &r.io.slots[first + i])
