@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from turn.node import SETTINGS as TURN_SETTINGS
+
 ROOT = Path(__file__).parent.parent
 PAGES = [
     page
@@ -28,6 +30,7 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
 def test_every_flag_in_the_documentation_is_one_of_the_command() -> None:
     settings = (ROOT / "docs/reference/settings.md").read_text()
     known = set(re.findall(r"`(--[a-z0-9-]+)`", settings))
+    known |= {setting.flag for setting in TURN_SETTINGS}
     known |= {"--config", "--data", "--finish", "--name", "--markdown", "--help", "--version"}
     for page in [ROOT / "README.md", *ROOT.glob("docs/howto/*.md")]:
         for command in re.findall(r"(?:orchard [^\n`]*|`--[^`]*`)", page.read_text()):

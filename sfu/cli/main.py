@@ -17,6 +17,7 @@ from sfu.cli.loadtest import loadtest
 from sfu.cli.serve import serve
 from sfu.cli.sessions import sessions
 from sfu.cli.terminal import err, out
+from sfu.cli.turn import turn
 from sfu.directory.interface import DirectoryError
 from sfu.node import NodeError
 
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("serve")(serve)
+app.command("turn")(turn)
 app.command("config")(config)
 app.command("doctor")(doctor)
 app.add_typer(apps, name="app")

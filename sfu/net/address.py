@@ -32,6 +32,11 @@ def packed_host(host: str) -> bytes:
     return ipaddress.ip_address(host).packed
 
 
+def unpacked_host(ip: bytes) -> str:
+    """The literal of an address of 4 or 16 bytes, which is the other way of `packed_host`."""
+    return str(ipaddress.ip_address(ip))
+
+
 def _pack(host: str) -> bytes:
     address = ipaddress.ip_address(host)
     if isinstance(address, ipaddress.IPv4Address):

@@ -1,0 +1,279 @@
+"""The whole server on loopback, with clients that know nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aioice import turn as aioice_turn
+
+from sfu.base.settings import Config, load
+from sfu.net.address import packed_host
+from sfu.wire import stun
+from sfu.wire.stun import Attribute, MessageClass, PasswordAlgorithm
+from sfu.wire.turn import Method, TurnAttribute, decode_icmp, encode_requested_transport
+from turn.credentials import Keys, Minted
+from turn.node import TurnError, TurnNode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SECRET = "0123456789abcdef0123"
+KEY = "one"
+
+
+def config(**settings: str | list[str]) -> Config:
+    """Settings of `turn`, over those that suit a test on loopback."""
+    values: dict[str, str | list[str]] = {
+        "turn.udp": ["127.0.0.1:0"],
+        "turn.relay": ["127.0.0.1"],
+        "turn.allow": ["127.0.0.1"],
+        "turn.secrets": [SECRET],
+        **{f"turn.{name}": value for name, value in settings.items()},
+    }
+    return load(values, {}, None)
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[TurnNode]:
+    node = TurnNode(config(), keys=Keys({KEY: (SECRET.encode(),)}))
+    node.start()
+    yield node
+    node.stop()
+
+
+def listens(node: TurnNode) -> tuple[str, int]:
+    return "127.0.0.1", node.listens[0].port
+
+
+class Heard(asyncio.DatagramProtocol):
+    """A peer that says back what it hears, or a client that waits for what it hears."""
+
+    def __init__(self, *, echoes: bool = False) -> None:
+        self.echoes = echoes
+        self.heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.heard.put_nowait(data)
+        if self.echoes:
+            self.transport.sendto(data, addr)
+
+
+async def echo(port: int = 0) -> tuple[asyncio.DatagramTransport, tuple[str, int]]:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: Heard(echoes=True), local_addr=("127.0.0.1", port)
+    )
+    return transport, transport.get_extra_info("sockname")
+
+
+async def echoes() -> tuple[list[asyncio.DatagramTransport], int]:
+    """Peers at two ports in a row, and the first of them: coturn's client wants one for RTP, one for RTCP."""
+    while True:
+        first, (_, port) = await echo()
+        try:
+            second, _ = await echo(port + 1)
+        except OSError:
+            first.close()
+            continue
+        return [first, second], port
+
+
+async def test_aioice_reaches_a_peer_and_hears_it(node: TurnNode) -> None:
+    minted = node.credentials.mint(KEY, 600, "", time.time())
+    peer, address = await echo()
+    client, heard = await aioice_turn.create_turn_endpoint(
+        Heard, server_addr=listens(node), username=minted.username, password=minted.password
+    )
+    for number in range(20):
+        client.sendto(b"%d" % number, address)
+        assert await asyncio.wait_for(heard.heard.get(), 5) == b"%d" % number
+    assert len(node.server) == 1
+    client.close()
+    async with asyncio.timeout(5):
+        while len(node.server):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    peer.close()
+
+
+class RawClient:
+    """A client that signs what it is told to, on a blocking socket in a thread."""
+
+    def __init__(self, node: TurnNode, minted: Minted) -> None:
+        self.minted = minted
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.settimeout(5)
+        self.sock.connect(listens(node))
+        self.named: list[tuple[int, bytes]] = []
+
+    async def ask(self, method: int, *attributes: tuple[int, bytes], transaction: bytes) -> stun.Message:
+        self.sock.send(
+            stun.build(
+                method,
+                MessageClass.REQUEST,
+                transaction,
+                [*attributes, *self.named],
+                key=self.key if self.named else None,
+            )
+        )
+        answer = await self.read()
+        if not self.named:
+            realm, nonce = answer.get(Attribute.REALM), answer.get(Attribute.NONCE)
+            assert realm
+            assert nonce
+            username = self.minted.username.encode()
+            self.named = [
+                (Attribute.USERNAME, username),
+                (Attribute.REALM, realm),
+                (Attribute.NONCE, nonce),
+            ]
+            return await self.ask(method, *attributes, transaction=transaction)
+        return answer
+
+    async def read(self) -> stun.Message:
+        return stun.parse(await asyncio.to_thread(self.sock.recv, 2048))
+
+    @property
+    def key(self) -> bytes:
+        return stun.long_term_key(
+            self.minted.username, "orchard", self.minted.password, PasswordAlgorithm.MD5
+        )
+
+    async def allocate(self) -> stun.Message:
+        transport = (TurnAttribute.REQUESTED_TRANSPORT, encode_requested_transport(17))
+        return await self.ask(Method.ALLOCATE, transport, transaction=os.urandom(12))
+
+    async def permit(self, host: str, port: int) -> stun.Message:
+        transaction = os.urandom(12)
+        value = stun.encode_xor_address(packed_host(host), port, transaction)
+        return await self.ask(
+            Method.CREATE_PERMISSION, (TurnAttribute.XOR_PEER_ADDRESS, value), transaction=transaction
+        )
+
+
+async def test_P6_a_client_is_told_that_nobody_is_at_a_peers_port(node: TurnNode) -> None:
+    client = RawClient(node, node.credentials.mint(KEY, 600, "", time.time()))
+    await client.allocate()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    await client.permit("127.0.0.1", port)
+    transaction = os.urandom(12)
+    peer = stun.encode_xor_address(packed_host("127.0.0.1"), port, transaction)
+    client.sock.send(
+        stun.build(
+            Method.SEND,
+            MessageClass.INDICATION,
+            transaction,
+            [(TurnAttribute.XOR_PEER_ADDRESS, peer), (TurnAttribute.DATA, b"anyone?")],
+        )
+    )
+    told = await client.read()
+    assert (told.method, told.message_class) == (Method.DATA, MessageClass.INDICATION)
+    icmp = decode_icmp(told.get(TurnAttribute.ICMP) or b"")
+    assert (icmp.type, icmp.code) == (3, 3)  # port unreachable (RFC 792)
+    client.sock.close()
+
+
+async def test_revocation_ends_a_credential_and_what_was_made_with_it(node: TurnNode) -> None:
+    client = RawClient(node, node.credentials.mint(KEY, 600, "", time.time()))
+    await client.allocate()
+    assert len(node.server) == 1
+    assert node.revoke(client.minted.username)
+    assert len(node.server) == 0
+    answer = await client.ask(Method.REFRESH, transaction=os.urandom(12))
+    assert stun.decode_error_code(answer.get(Attribute.ERROR_CODE) or b"")[0] == 401
+    assert not node.revoke("nobody of ours")
+    client.sock.close()
+
+
+def _breaks(*_: object) -> None:
+    raise RuntimeError("a fault of ours")
+
+
+async def test_a_message_that_breaks_the_server_costs_nobody_else_an_answer(
+    node: TurnNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = RawClient(node, node.credentials.mint(KEY, 600, "", time.time()))
+    with monkeypatch.context() as broken, caplog.at_level(logging.CRITICAL):
+        broken.setattr(node.server, "receive", _breaks)
+        client.sock.send(stun.build(stun.BINDING, MessageClass.REQUEST, bytes(12)))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            while node.relay_counters()["control_in"] == 0:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert (await client.allocate()).message_class is MessageClass.SUCCESS
+    client.sock.close()
+
+
+async def test_a_port_that_is_taken_is_passed_over_or_said(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken, caplog.at_level(logging.CRITICAL):
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        both = [f"127.0.0.1:{port}", "127.0.0.1:0"]
+        node = TurnNode(config(udp=both))
+        node.start()
+        assert len(node.listens) == 1
+        node.stop()
+        with pytest.raises(TurnError, match=f"{port}: address in use"):
+            TurnNode(config(udp=both, strict_ports="true")).start()
+        with pytest.raises(TurnError, match="not one of these ports"):
+            TurnNode(config(udp=both[:1])).start()
+
+
+async def test_a_server_that_has_stopped_holds_nothing() -> None:
+    def descriptors() -> int:
+        gc.collect()  # a relay's own descriptor goes with it
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = descriptors()
+    for _ in range(3):
+        node = TurnNode(config(), keys=Keys({KEY: (SECRET.encode(),)}))
+        node.start()
+        client = RawClient(node, node.credentials.mint(KEY, 600, "", time.time()))
+        await client.allocate()
+        client.sock.close()
+        node.stop()
+        del client, node
+    assert descriptors() == before
+
+
+@pytest.mark.skipif(shutil.which("turnutils_uclient") is None, reason="coturn's client is not installed")
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-e 127.0.0.1 -X -g",  # channels, a pair of ports, DONT-FRAGMENT
+        "-e 127.0.0.1 -X -g -s",  # Send and Data indications
+        "-e 127.0.0.1 -X -g -D",  # padded ChannelData
+        "-e 127.0.0.1 -X -g -G",  # more permissions and bindings
+        "-y -n 20 -m 2",  # client to client
+    ],
+)
+async def test_coturns_client_gets_back_all_that_it_sends(options: str) -> None:
+    node = TurnNode(config())
+    node.start()
+    peers, port = await echoes()
+    client = await asyncio.create_subprocess_exec(
+        *("turnutils_uclient", *options.split(), "-u", "user", "-W", SECRET),
+        *("-p", str(node.listens[0].port), "-r", str(port), "127.0.0.1"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await asyncio.wait_for(client.communicate(), 40)
+    for peer in peers:
+        peer.close()
+    node.stop()
+    text = said.decode(errors="replace")
+    assert client.returncode == 0, text
+    assert "Total lost packets 0 " in text, text

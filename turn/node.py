@@ -1,0 +1,245 @@
+"""Puts a TURN server together from the settings, starts it and stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import secrets
+import socket
+import time
+from typing import TYPE_CHECKING, Final
+
+from sfu.base.log import get_logger
+from sfu.base.settings import ByteSize, Listen, Setting
+from sfu.net.interfaces import interface_hosts
+from sfu.net.udp import OpenError, open_udp
+from turn import limits, policy
+from turn.addresses import RELAY, relay_hosts
+from turn.auth import Authenticator
+from turn.credentials import REALM, REVOKED, SECRETS, Credentials, Keys
+from turn.nonce import Nonces
+from turn.openings import Opener
+from turn.ports import PORTS, RESERVATIONS, RESERVATIONS_PER_USER, RelayPorts, parse_range
+from turn.records import record
+from turn.relay import Relay
+from turn.server import Server
+from turn.udp import UdpRelay, UdpService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sfu.base.settings import Config
+    from sfu.net.address import Address
+
+
+def _wrong_listens(texts: Sequence[str]) -> str | None:
+    for text in texts:
+        try:
+            Listen.parse(text)
+        except ValueError as error:
+            return f"{text}: {error}; want PORT, ADDRESS:PORT or [IPV6]:PORT"
+    return None
+
+
+UDP = Setting(
+    "turn.udp",
+    tuple[str, ...],
+    ("3478",),
+    check=_wrong_listens,
+    help="Where STUN and TURN clients are heard over UDP, [HOST:]PORT each",
+)
+STRICT = Setting(
+    "turn.strict_ports",
+    bool,
+    False,
+    help="Do not start where a port can't be had; else the others are used",
+)
+BUFFER = Setting(
+    "turn.buffer",
+    ByteSize,
+    ByteSize(4 << 20),
+    minimum=65536,
+    help="Receive and send buffer of each UDP socket of clients; the kernel may give less",
+)
+
+SETTINGS: Final = (
+    *(UDP, STRICT, BUFFER, RELAY, PORTS, RESERVATIONS, RESERVATIONS_PER_USER),
+    *(REALM, SECRETS, REVOKED, limits.NONCE_S, limits.CREDENTIAL_MOST_S),
+    *(policy.POLICY, policy.MEDIA, policy.MEET, policy.ALLOW, policy.DENY),
+    *(limits.ALLOCATIONS, limits.ALLOCATIONS_PER_USER, limits.ALLOCATIONS_PER_ADDRESS, limits.LIFETIME_S),
+    *(limits.PERMISSIONS, limits.CHANNELS, limits.STRICT_CHANNELS),
+    *(limits.PEERS_PER_SECOND, limits.PEERS_BURST, limits.PACKETS_PER_SECOND, limits.BITS_PER_SECOND),
+    *(limits.REPLIES_PER_SECOND, limits.FAILURES_PER_MINUTE, limits.RATE_SLOTS),
+)
+"""What `orchard turn` reads."""
+
+_NOT_HERE: Final = (errno.EADDRINUSE, errno.EACCES, errno.EPERM)
+
+log = get_logger("turn")
+
+
+class TurnError(Exception):
+    """The server can't start; the text names the setting, its value and the way out."""
+
+
+class TurnNode:
+    """One TURN server. `start`, then `drain`, then `stop`.
+
+    `media` are the SFU's media addresses, which clients may reach in every mode; `keys` are those of
+    `turn.secrets` and whatever the caller has besides.
+    """
+
+    def __init__(self, config: Config, *, media: Iterable[Address] = (), keys: Keys | None = None) -> None:
+        self._config = config
+        self._media = tuple(media)
+        self._keys = keys or Keys(shared=tuple(secret.encode() for secret in config[SECRETS]))
+        self._stack = contextlib.ExitStack()
+        self._armed: asyncio.TimerHandle | None = None
+        self._relay: Relay
+        self.credentials: Credentials
+        self.server: Server
+        self.listens: list[Listen] = []
+        """Where clients are heard over UDP, with the ports that the system chose."""
+
+    def start(self) -> None:
+        """Open everything and serve on the running loop. Raises TurnError, and leaves nothing open then."""
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _start(self) -> None:
+        config = self._config
+        bounds = limits.bounds_of(config)
+        hosts = relay_hosts(config[RELAY])
+        ports = parse_range(config[PORTS])
+        self.credentials = Credentials(
+            config[REALM],
+            self._keys,
+            max_ttl_s=bounds.credential_most_s,
+            max_revoked=config[REVOKED],
+        )
+        nonces = Nonces(secrets.token_bytes(32), life_s=bounds.nonce_s)
+        peers = policy.policy_of(
+            config,
+            hosts=interface_hosts(),
+            media=self._media,
+            relays=[host for relay in hosts.values() for host in (relay.host, relay.told)],
+            relay_ports=ports,
+        )
+        relay = Relay(
+            seed=secrets.token_bytes(16),
+            allocations_max=bounds.allocations,
+            permissions_each=bounds.permissions,
+            channels_each=bounds.channels,
+        )
+        relay.set_own_ports(peers.own_ports())
+        udp = UdpRelay(relay, packets_per_s=bounds.packets_per_s, bytes_per_s=bounds.bytes_per_s)
+        self.server = Server(
+            authenticator=Authenticator(nonces, self.credentials),
+            relay=udp,
+            opener=Opener(
+                RelayPorts(
+                    *ports,
+                    bind=_bind,
+                    reservations=config[RESERVATIONS],
+                    reservations_per_owner=config[RESERVATIONS_PER_USER],
+                ),
+                hosts,
+            ),
+            policy=peers,
+            limits=limits.Limits(bounds),
+        )
+        self._relay = relay
+        service = UdpService(self.server, relay, udp, self._listen(relay), heard=self._heard)
+        service.start()
+        self._stack.callback(self.server.stop)
+        self._stack.callback(service.stop)
+
+    def _listen(self, relay: Relay) -> dict[int, int]:
+        """Open the sockets of clients; the relay's numbers of them with their ports."""
+        listeners: dict[int, int] = {}
+        for text in self._config[UDP]:
+            listen = Listen.parse(text)
+            try:
+                sock = open_udp(
+                    listen.host,
+                    listen.port,
+                    setting=UDP.flag,
+                    receive_buffer=self._config[BUFFER],
+                    send_buffer=self._config[BUFFER],
+                )
+            except OpenError as error:
+                if self._config[STRICT]:
+                    raise TurnError(str(error)) from error
+                log.warning("turn.not_listening", error=str(error))
+                continue
+            self._stack.callback(sock.close)
+            port = int(sock.getsockname()[1])
+            listeners[relay.add_listener(sock.fileno(), sock.family)] = port
+            self.listens.append(Listen(listen.host, port))
+        if not listeners:
+            raise TurnError(f"{UDP.flag} {', '.join(self._config[UDP])}: not one of these ports can be had")
+        return listeners
+
+    def relay_counters(self) -> dict[str, int]:
+        """Totals of the relay by name; `drop_` names a reason."""
+        return self._relay.counters()
+
+    def drain(self) -> None:
+        """Take no new allocations; those that are there go on."""
+        self.server.drain()
+
+    def stop(self) -> None:
+        """End all allocations and close everything."""
+        if self._armed is not None:
+            self._armed.cancel()
+        self._stack.close()
+        self._record()
+
+    def revoke(self, username: str) -> bool:
+        """End a credential and its allocations; False if it is none of ours. Raises CredentialError."""
+        known = self.credentials.revoke(username, time.time())
+        if known:
+            self.server.revoke(username)
+            self._heard()
+        return known
+
+    def _heard(self) -> None:
+        """Note what became of allocations, and wake up when the next one is over."""
+        self._record()
+        if self._armed is not None:
+            self._armed.cancel()
+            self._armed = None
+        at = self.server.timer_at()
+        if at is not None:
+            delay_s = max(0.0, at - time.monotonic())
+            self._armed = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._armed = None
+        self.server.handle_timer(time.monotonic())
+        self._heard()
+
+    def _record(self) -> None:
+        now = time.monotonic()
+        for event in self.server.take_events():
+            record(event, now)
+
+
+def _bind(host: str, port: int) -> socket.socket | None:
+    """A socket for a relayed address; None if the port is another program's."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        if error.errno in _NOT_HERE:
+            return None
+        raise
+    return sock

@@ -1,0 +1,62 @@
+"""What is written of allocations: enough to trace abuse by who, when, which peer and how much; no secret."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Gauge
+
+from sfu.base.log import get_logger
+from sfu.base.settings import Listen
+from sfu.net.address import unpacked_host
+from turn.events import Allocated, Ended, Permitted
+
+if TYPE_CHECKING:
+    from turn.allocation import Allocation
+    from turn.events import Event
+
+log = get_logger("turn")
+
+_allocations = Gauge("orchard_turn_allocations", "Allocations at present", ["transport"])
+_ended = Counter("orchard_turn_allocations_ended_total", "Allocations that ended", ["reason"])
+_relayed = Counter("orchard_turn_relayed_bytes_total", "Data of ended allocations", ["direction"])
+
+
+def record(event: Event, now: float) -> None:
+    """Log and count one event; `now` is of the clock that the server was told."""
+    allocation = event.allocation
+    transport = allocation.client.transport.value
+    match event:
+        case Allocated():
+            _allocations.labels(transport).inc()
+            log.info(
+                "turn.allocated",
+                **_who(allocation),
+                transport=transport,
+                relayed=[
+                    str(Listen(held.taken.host, held.taken.port)) for held in allocation.relayed.values()
+                ],
+            )
+        case Permitted():
+            log.info("turn.permitted", **_who(allocation), peer=unpacked_host(event.ip))
+        case Ended():
+            _allocations.labels(transport).dec()
+            _ended.labels(event.reason.value).inc()
+            _relayed.labels("to_peers").inc(event.usage.to_peers_bytes)
+            _relayed.labels("to_client").inc(event.usage.to_client_bytes)
+            log.info(
+                "turn.ended",
+                **_who(allocation),
+                reason=event.reason.value,
+                lasted_s=round(now - allocation.since, 1),
+                to_peers_bytes=event.usage.to_peers_bytes,
+                to_client_bytes=event.usage.to_client_bytes,
+            )
+
+
+def _who(allocation: Allocation) -> dict[str, object]:
+    return {
+        "allocation": allocation.id & 0xFFFFFFFF,
+        "user": allocation.credential.username,
+        "client": str(Listen(*allocation.client.remote)),
+    }
