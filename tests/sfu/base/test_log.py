@@ -30,6 +30,26 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
+class Writes(io.StringIO):
+    """Remembers what was written at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.texts.append(text)
+        return super().write(text)
+
+
+def test_a_line_is_written_at_once_so_that_those_of_several_processes_do_not_mix() -> None:
+    out = Writes()
+    configure_logging("info", "json", out)
+    get_logger("session").info("session.claimed")
+    logging.getLogger("other").warning("something")
+    assert [text[-1] for text in out.texts] == ["\n", "\n"]
+
+
 def test_an_event_is_one_line_with_its_fields() -> None:
     out = io.StringIO()
     configure_logging("info", "json", out)
