@@ -74,6 +74,7 @@ cdef extern from "intake.h" nogil:
     struct intake_t "intake":
         intake_slot *slots
         uint64_t calls
+    uint32_t intake_want(uint32_t want, uint32_t count, uint32_t most)
     int intake_init(intake_t *i)
     void intake_free(intake_t *i)
     uint32_t intake_receive(intake_t *i, int fd, uint32_t first, uint32_t count, bint hit)
@@ -155,6 +156,7 @@ cdef struct Listener:
     int family
     bint bound                   # to one address, so that none need be told with each datagram ...
     uint8_t local[16]            # ... this one
+    uint32_t want                # datagrams to ask for
     uint32_t overflow            # losses that were told last
 
 
@@ -162,7 +164,7 @@ cdef struct Listener:
 cdef struct RelaySocket:
     int fd                       # -1: none
     bint dont_fragment           # as it is set now
-    uint32_t want                # datagrams to ask for: to find out that there are no more costs a look
+    uint32_t want                # datagrams to ask for
     uint32_t overflow
 
 

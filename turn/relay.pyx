@@ -190,6 +190,7 @@ cdef class Relay:
         self.listeners[i].used = True
         self.listeners[i].fd, self.listeners[i].family, self.listeners[i].bound = fd, family, bound
         self.listeners[i].overflow = 0
+        self.listeners[i].want = 1
         return i
 
     def remove_listener(self, uint32_t listener):

@@ -113,6 +113,16 @@ static inline void burst_uncut(struct burst *b, struct burst_message *m) {
     }
 }
 
+/* The one message that is left: 1, or -1 and errno. One datagram with nothing beside it needs the least copying. */
+static inline int burst_alone(const struct burst *b, const struct burst_message *m, const struct msghdr *h) {
+    const struct iovec *v = &b->vectors[m->first];
+    ssize_t n;
+    if (m->vectors == 1 && m->control_length == 0)
+        n = sendto(b->fd, v->iov_base, v->iov_len, MSG_DONTWAIT, (const struct sockaddr *)&m->name, m->name_length);
+    else n = sendmsg(b->fd, h, MSG_DONTWAIT);
+    return n < 0 ? -1 : 1;
+}
+
 /* Send all that was put. */
 static inline void burst_flush(struct burst *b) {
     uint32_t at = 0;
@@ -122,7 +132,7 @@ static inline void burst_flush(struct burst *b) {
         struct burst_message *m = &b->messages[at];
         uint32_t count = b->message_count - at;
         int n;
-        if (count == 1) n = sendmsg(b->fd, &b->headers[at].msg_hdr, MSG_DONTWAIT) < 0 ? -1 : 1;
+        if (count == 1) n = burst_alone(b, m, &b->headers[at].msg_hdr);
         else n = sendmmsg(b->fd, &b->headers[at], count, MSG_DONTWAIT);
         int error = errno;
         b->calls++;

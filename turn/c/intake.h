@@ -110,6 +110,13 @@ static inline void intake_read(struct intake_slot *s, const struct mmsghdr *m, i
     s->has_path = (uint8_t)found;
 }
 
+/* How many to ask a socket for that was asked for `want` and gave `count`: as many as came, or twice as many where more
+ * may wait, `most` at most. To find that there are no more costs a look. */
+static inline uint32_t intake_want(uint32_t want, uint32_t count, uint32_t most) {
+    if (count < want) return count ? count : 1;
+    return 2 * want < most ? 2 * want : most;
+}
+
 /* Receive once into the slots from `first` on, at most `count` of those there are. Returns how many were filled: 0 when nothing waits.
  * An error that an earlier datagram of ours met (ICMP) is told once in place of data: the next call has that. */
 static inline uint32_t intake_receive(struct intake *in, int fd, uint32_t first, uint32_t count, int hit) {
@@ -121,7 +128,13 @@ static inline uint32_t intake_receive(struct intake *in, int fd, uint32_t first,
         in->headers[i].msg_hdr.msg_flags = 0;
     }
     for (int tries = 0; tries < 3; tries++) {
-        n = recvmmsg(fd, &in->headers[first], count, MSG_DONTWAIT, NULL);
+        if (count == 1) {
+            ssize_t size = recvmsg(fd, &in->headers[first].msg_hdr, MSG_DONTWAIT);
+            in->headers[first].msg_len = (unsigned)size;
+            n = size < 0 ? -1 : 1;
+        } else {
+            n = recvmmsg(fd, &in->headers[first], count, MSG_DONTWAIT, NULL);
+        }
         in->calls++;
         if (n >= 0 || errno == EAGAIN) break;
     }

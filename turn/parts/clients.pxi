@@ -152,7 +152,8 @@ cdef void listener_read(Relay r, uint32_t listener) noexcept nogil:
     cdef Listener *l = &r.listeners[listener]
     cdef intake_slot *slot
     cdef uint32_t i, at, size, index
-    cdef uint32_t count = intake_receive(&r.io, l.fd, 0, INTAKE_SLOTS, not l.bound)
+    cdef uint32_t count = intake_receive(&r.io, l.fd, 0, l.want, not l.bound)
+    l.want = intake_want(l.want, count, INTAKE_SLOTS)
     for i in range(count):
         slot = &r.io.slots[i]
         if slot_check(r, slot, &l.overflow) < 0:

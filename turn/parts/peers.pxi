@@ -76,10 +76,7 @@ cdef uint32_t relay_read(Relay r, uint32_t index, uint32_t side, uint32_t first)
     cdef RelaySocket *s = &a.sockets[side]
     cdef uint32_t i
     cdef uint32_t count = intake_receive(&r.io, s.fd, first, s.want, False)
-    if count == s.want:
-        s.want = 2 * s.want if 2 * s.want < PER_RELAY else PER_RELAY   # more may wait: the next epoll_wait says
-    else:
-        s.want = count if count else 1
+    s.want = intake_want(s.want, count, PER_RELAY)   # where more waits the next epoll_wait says so
     burst_use(&r.down, r.listeners[a.listener].fd)
     for i in range(count):
         peer_slot(r, index, side, &r.io.slots[first + i])

@@ -7,9 +7,11 @@
 #include <sys/socket.h>
 
 static int take_messages(int fd, struct mmsghdr *messages, unsigned count);
+static ssize_t take_plain(int fd, const void *data, size_t size, const void *name, socklen_t length);
 static ssize_t take_one(int fd, const struct msghdr *message);
 #define sendmmsg(fd, messages, count, flags) ((void)(flags), take_messages(fd, messages, count))
 #define sendmsg(fd, message, flags) ((void)(flags), take_one(fd, message))
+#define sendto(fd, data, size, flags, name, length) ((void)(flags), take_plain(fd, data, size, name, length))
 #include "burst.h"
 
 #include "claim.h"
@@ -86,11 +88,22 @@ static int take_messages(int fd, struct mmsghdr *messages, unsigned count) {
     return (int)taken;
 }
 
+static ssize_t take_plain(int fd, const void *data, size_t size, const void *name, socklen_t length);
 static ssize_t take_one(int fd, const struct msghdr *message) {
-    CLAIM(!is_row(message));
     if (refuses(message)) return -1;
     cut(fd, message);
     return 1;
+}
+
+static ssize_t take_plain(int fd, const void *data, size_t size, const void *name, socklen_t length) {
+    struct iovec whole = {(void *)(uintptr_t)data, size};
+    struct msghdr h;
+    memset(&h, 0, sizeof h);
+    h.msg_name = (void *)(uintptr_t)name;
+    h.msg_namelen = length;
+    h.msg_iov = &whole;
+    h.msg_iovlen = 1;
+    return take_one(fd, &h);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
