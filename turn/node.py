@@ -207,6 +207,13 @@ class TurnNode:
             self._heard()
         return known
 
+    def change_keys(self, keys: Keys) -> None:
+        """Take these keys from now on; what was allocated with one that is not among them ends."""
+        self.credentials.keys = keys
+        wall_now = time.time()
+        self.server.end_unless(lambda credential: self.credentials.is_live(credential, wall_now))
+        self._heard()
+
     def _heard(self) -> None:
         """Note what became of allocations, and wake up when the next one is over."""
         self._record()

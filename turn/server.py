@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sfu.wire.stun import Message
     from turn.allocation import AllocationId
     from turn.auth import Authenticator
+    from turn.credentials import Credential
     from turn.events import Event
     from turn.limits import Limits
     from turn.openings import Opener, Opening
@@ -375,6 +376,13 @@ class Server:
     def revoke(self, username: str) -> int:
         """End all allocations of a user whose credential was revoked; how many there were."""
         ended = [self._by_id[handle] for handle in self._by_user.get(username, ())]
+        for allocation in ended:
+            self._end(allocation, EndReason.REVOKED)
+        return len(ended)
+
+    def end_unless(self, holds: Callable[[Credential], bool]) -> int:
+        """End all allocations whose credential does not hold any more; how many there were."""
+        ended = [held for held in self._allocations.values() if not holds(held.credential)]
         for allocation in ended:
             self._end(allocation, EndReason.REVOKED)
         return len(ended)

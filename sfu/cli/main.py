@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("serve")(serve)
-app.command("turn")(turn)
+app.add_typer(turn, name="turn")
 app.command("config")(config)
 app.command("doctor")(doctor)
 app.add_typer(apps, name="app")

@@ -1,32 +1,64 @@
-"""`orchard turn`: a STUN and TURN server alone."""
+"""`orchard turn`: a STUN and TURN server alone, and the keys with which its credentials are made."""
 
 from __future__ import annotations
 
 import asyncio
+import datetime
 import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 import uvloop
+from rich.table import Table
 
 import sfu
-from sfu.base.log import FORMAT, LEVEL, configure_logging
-from sfu.base.settings import Config
+from sfu.base.log import FORMAT, LEVEL, configure_logging, get_logger
+from sfu.base.settings import Config, Source
 from sfu.cli.errors import CommandError
 from sfu.cli.limits import raise_descriptor_limit
 from sfu.cli.options import takes_settings
-from sfu.cli.terminal import out
+from sfu.cli.terminal import as_text, err, out
+from sfu.directory.files import DataDirectory
+from sfu.node import DATA
+from sfu.turn import TurnKeys, follow_forever, keys_of
+from turn.keys import finish_rotation, new_key, rotate
 from turn.node import SETTINGS, TurnError, TurnNode
 
+if TYPE_CHECKING:
+    from turn.keys import IssuedKey, TurnKey
 
-@takes_settings(LEVEL, FORMAT, *SETTINGS)
-def turn(config: Config) -> None:
+turn = typer.Typer(help="Run a STUN and TURN server alone; make and revoke TURN keys.")
+keys = typer.Typer(help="Make and revoke TURN keys, and exchange their tokens.", no_args_is_help=True)
+turn.add_typer(keys, name="key")
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The key's id, or a beginning that no other key has")]
+
+_READ = (LEVEL, FORMAT, DATA, *SETTINGS)
+
+log = get_logger("turn")
+
+
+@turn.callback(invoke_without_command=True)
+@takes_settings(*_READ)
+def run(config: Config, *, context: typer.Context) -> None:
     """Run a STUN and TURN server alone. SIGTERM or Ctrl-C ends it, and all allocations."""
+    if context.invoked_subcommand is not None:
+        if any(config.source(setting) is Source.FLAG for setting in _READ):
+            raise CommandError(f"`orchard turn {context.invoked_subcommand}`: flags go behind its command")
+        return
     configure_logging(config[LEVEL], config[FORMAT])
     raise_descriptor_limit()
     uvloop.run(_run(config))
 
 
 async def _run(config: Config) -> None:
-    node = TurnNode(config)
+    stored = _stored_keys(config)
+    signers = keys_of(config, stored)
+    if not signers.by_id and not signers.shared:
+        log.warning("turn.no_keys", mend="orchard turn key create, or turn.secrets")
+    node = TurnNode(config, keys=signers)
     try:
         node.start()
     except TurnError as error:
@@ -36,5 +68,103 @@ async def _run(config: Config) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     where = ", ".join(f"udp {listen}" for listen in node.listens)
     out.print(f"Orchard {sfu.__version__} TURN is ready: {where}", highlight=False, markup=False)
+    following = None if stored is None else asyncio.create_task(follow_forever(node, config, stored))
     await stopped.wait()
+    if following is not None:
+        following.cancel()
     node.stop()
+
+
+def _stored_keys(config: Config) -> TurnKeys | None:
+    """The keys of the data directory. One that nobody named is not made: a server with shared secrets
+    needs none."""
+    path = Path(config[DATA])
+    if config.source(DATA) is Source.DEFAULT and not path.is_dir():
+        return None
+    return TurnKeys(DataDirectory(path))
+
+
+@keys.command("create")
+@takes_settings(DATA)
+def create(
+    config: Config, *, name: Annotated[str, typer.Option(help="A name for people to tell keys by")] = "turn"
+) -> None:
+    """Make a TURN key and print its id and token; the token is not kept and never shown again."""
+    issued = new_key(name, time.time())
+    _data(config).change(lambda stored: stored.update({issued.key.id: issued.key}))
+    _tell(issued)
+
+
+@keys.command("list")
+@takes_settings(DATA)
+def list_keys(config: Config) -> None:
+    """List the TURN keys of the data directory."""
+    table = Table("id", "name", "created", "tokens", box=None, header_style="bold")
+    for key in sorted(_data(config).current().values(), key=lambda key: key.created_at):
+        created = datetime.datetime.fromtimestamp(key.created_at, datetime.UTC)
+        table.add_row(key.id, as_text(key.name), f"{created:%Y-%m-%d %H:%M}Z", str(len(key.token_digests)))
+    out.print(table)
+
+
+@keys.command("revoke")
+@takes_settings(DATA)
+def revoke(config: Config, *, id: Id) -> None:
+    """Delete a TURN key: its token and all credentials made with it hold no longer, allocations end."""
+    found = ""
+
+    def forget(stored: dict[str, TurnKey]) -> None:
+        nonlocal found
+        found = _find(stored, id)
+        del stored[found]
+
+    _data(config).change(forget)
+    out.print(f"revoked {found}", highlight=False)
+
+
+@keys.command("rotate")
+@takes_settings(DATA)
+def rotate_token(
+    config: Config,
+    *,
+    id: Id,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="End the exchange: only the newest token and secret stay")
+    ] = False,
+) -> None:
+    """Make a second token and a new signing secret; then, with --finish, end the old ones."""
+    issued: IssuedKey | None = None
+
+    def change(stored: dict[str, TurnKey]) -> None:
+        nonlocal issued
+        key = _find(stored, id)
+        if finish:
+            stored[key] = finish_rotation(stored[key])
+        else:
+            issued = rotate(stored[key])
+            stored[key] = issued.key
+
+    _data(config).change(change)
+    if issued is None:
+        out.print("only the newest token, and credentials made since, are valid now", highlight=False)
+    else:
+        _tell(issued)
+        err.print(
+            f"The token in use stays valid until: orchard turn key rotate {issued.key.id} --finish",
+            highlight=False,
+        )
+
+
+def _data(config: Config) -> TurnKeys:
+    return TurnKeys(DataDirectory(Path(config[DATA])))
+
+
+def _find(stored: dict[str, TurnKey], beginning: str) -> str:
+    found = [key for key in stored if key.startswith(beginning)]
+    if len(found) != 1:
+        many = "no key has" if not found else f"{len(found)} keys have"
+        raise CommandError(f'"{beginning}": {many} an id that begins so; `orchard turn key list` shows them')
+    return found[0]
+
+
+def _tell(issued: IssuedKey) -> None:
+    out.print(f"key id     {issued.key.id}\nkey token  {issued.token}", highlight=False)

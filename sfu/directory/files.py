@@ -5,13 +5,15 @@
       dtls/NAME.pem      a DTLS certificate and its key
       https.pem          the self-made HTTPS certificate and its key
       apps.json          apps with the digests of their secrets, never the secrets
+      turn-keys.json     TURN keys: digests of their tokens, and the secrets that sign credentials
       server.pid         locked by the running server
       admin.sock         where the running server takes the commands of `orchard sessions`; worker 1 has
                          admin-1.sock, and so on
 
 Sessions stay in memory. `orchard app` writes apps.json beside a running server: a `FilesDirectory`
 looks at the file's identity before each use and reads it again if it was replaced, so a change is in
-force with the next HTTP call. Files are replaced as a whole, so no reader sees half of one.
+force with the next HTTP call. Files are replaced as a whole, so no reader sees half of one, and what is
+changed by several processes is changed under a lock of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import secrets
 import stat
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sfu.base.ids import AppId
 from sfu.directory.apps import IssuedApp, new_app
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
 
     from sfu.directory.interface import StoredCertificate
+
+T = TypeVar("T")
+
+FileIdentity = tuple[int, int, int]
 
 _SECRET_BYTES = 32
 _FILE_LIMIT_BYTES = 64 * 1024 * 1024  # apps.json of a hundred thousand apps has a third of it
@@ -136,13 +142,13 @@ class DataDirectory:
     def apps(self) -> list[App] | None:
         """All apps, or None if there never were any."""
         content = self.read("apps.json")
-        return None if content is None else self._parse_apps(content)
+        return None if content is None else list(self.parse_apps(content).values())
 
     def change_apps(self, change: Callable[[dict[AppId, App]], None]) -> None:
         """Let `change` alter the apps and store them, while no other process does the same."""
-        with self._open_own("apps.lock") as descriptor:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # ends with the descriptor
-            apps = {app.id: app for app in self.apps() or []}
+
+        def changed(content: bytes | None) -> bytes:
+            apps = self.parse_apps(content)
             change(apps)
             document = {
                 "apps": [
@@ -155,12 +161,36 @@ class DataDirectory:
                     for app in apps.values()
                 ]
             }
-            self.write("apps.json", json.dumps(document, indent=2).encode())
+            return json.dumps(document, indent=2).encode()
 
-    def apps_identity(self) -> tuple[int, int, int] | None:
-        """A value that changes whenever the apps do."""
+        self.change("apps.json", changed)
+
+    def parse_apps(self, content: bytes | None) -> dict[AppId, App]:
+        """The apps of what apps.json holds, by id. Raises DataDirectoryError."""
+        if content is None:
+            return {}
         try:
-            status = (self.path / "apps.json").stat()
+            apps = [_app(entry) for entry in json.loads(content)["apps"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._broken("apps.json", f"is not a list of apps ({error})") from None
+        return {app.id: app for app in apps}
+
+    def change(self, name: str, change: Callable[[bytes | None], bytes]) -> None:
+        """Let `change` make a file's next content of the one it has, while no other process does the same."""
+        with self.locked(Path(name).stem):
+            self.write(name, change(self.read(name)))
+
+    @contextmanager
+    def locked(self, name: str) -> Generator[None]:
+        """Hold a lock that one process at a time has; waits for it."""
+        with self._open_own(f"{name}.lock") as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # ends with the descriptor
+            yield
+
+    def identity(self, name: str) -> FileIdentity | None:
+        """A value that changes whenever the file does; None if there is no such file."""
+        try:
+            status = (self.path / name).stat()
         except FileNotFoundError:
             return None
         return (status.st_ino, status.st_mtime_ns, status.st_size)
@@ -222,16 +252,27 @@ class DataDirectory:
             )
 
     def _broken(self, name: str, why: str) -> DataDirectoryError:
+        """The error of a file whose content is not what it should be."""
         return DataDirectoryError(
             f"{self.path / name}: {why}; restore it, or delete it to have a new one made"
         )
 
-    def _parse_apps(self, content: bytes) -> list[App]:
-        try:
-            document = json.loads(content)
-            return [_app(entry) for entry in document["apps"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._broken("apps.json", f"is not a list of apps ({error})") from None
+
+class WatchedFile(Generic[T]):
+    """What a file of a data directory says, read again whenever it was replaced; None is no such file."""
+
+    def __init__(self, data: DataDirectory, name: str, parse: Callable[[bytes | None], T]) -> None:
+        self._data = data
+        self._name = name
+        self._parse = parse
+        self._read: tuple[FileIdentity | None, T] | None = None
+
+    def current(self) -> T:
+        """As it stands. Raises DataDirectoryError, and what the parser raises."""
+        identity = self._data.identity(self._name)
+        if self._read is None or self._read[0] != identity:
+            self._read = identity, self._parse(self._data.read(self._name))
+        return self._read[1]
 
 
 class FilesDirectory(MemoryDirectory):
@@ -246,8 +287,7 @@ class FilesDirectory(MemoryDirectory):
         super().__init__()
         self._data = data
         self._given = {app.id: app for app in given}
-        self._read: dict[AppId, App] = {}
-        self._identity: tuple[int, int, int] | None = None
+        self._stored = WatchedFile(data, "apps.json", data.parse_apps)
         self.first_app: IssuedApp | None = None
         if data.apps() is None and not given:
             self.first_app = new_app("first", wall_now)
@@ -299,14 +339,10 @@ class FilesDirectory(MemoryDirectory):
         return await super().delete_certificate(fingerprint)
 
     def _current(self) -> dict[AppId, App]:
-        identity = self._data.apps_identity()
-        if identity != self._identity:
-            try:
-                self._read = {app.id: app for app in self._data.apps() or []}
-            except DataDirectoryError as error:
-                raise Unavailable(str(error)) from error
-            self._identity = identity
-        return self._read
+        try:
+            return self._stored.current()
+        except DataDirectoryError as error:
+            raise Unavailable(str(error)) from error
 
 
 def _certificate_name(fingerprint: str) -> str:
