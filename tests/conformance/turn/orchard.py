@@ -1,0 +1,77 @@
+"""This project's own server, `orchard turn`, as a server under test."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.conformance.turn.program import free_port, serving
+from tests.conformance.turn.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+REALM = "conformance.example"
+SECRETS = ("conformance-secret", "conformance-secret-before")
+QUOTA = 10
+RATE = 100_000  # bytes a second: far more than the other tests relay
+
+# Tests that it fails, and what it does instead.
+DEVIATIONS: dict[str, str] = {}
+
+# What it does not have, or these settings do not, and thus is not tested.
+LEFT_OUT = (
+    "test_a10_",  # USERHASH goes with names of a TURN key alone
+    "test_s8_binding_is_answered_on_streams",
+    "test_s13_",
+    "test_s14_",
+    "test_s15_",
+    "test_c4_channel_data_is_padded_on_streams",
+    "test_t11_the_next_port_is_had_by_its_token[tcp]",
+    "test_t11_the_next_port_is_had_by_its_token[tls]",
+    "test_6062_",
+)
+
+
+@contextlib.contextmanager
+def running(directory: Path) -> Generator[Target]:
+    """Start `orchard turn` on a free port of all addresses, and end it."""
+    target = Target(
+        name="orchard",
+        host="127.0.0.1",
+        port=free_port(),
+        tcp_port=0,
+        also_host="127.0.0.2",
+        realm=REALM,
+        secret=SECRETS[0],
+        other_secret=SECRETS[1],
+        denied_peer="192.0.2.1",
+        quota=QUOTA,
+        rate=RATE,
+    )
+    peers = [target.peer, target.other_peer, *([target.peer6] if target.peer6 else [])]
+    settings = {
+        "udp": [f"0.0.0.0:{target.port}"],
+        "strict_ports": True,
+        "realm": REALM,
+        "secrets": list(SECRETS),
+        "relay": [target.host, *([target.peer6] if target.peer6 else [])],
+        "policy": "public",
+        "allow": peers,
+        "allocations_per_user": QUOTA,
+        "bits_per_second": RATE * 8,
+        # all clients of the tests are one address, and what they get wrong is answered
+        "replies_per_second": 100_000.0,
+        "failures_per_minute": 1000,
+    }
+    config = directory / "orchard.toml"
+    # values of JSON are values of TOML as long as there are no objects among them
+    config.write_text(
+        "[turn]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
+    )
+    command = [Path(sys.executable).parent / "orchard", "turn", "--config", config]
+    with serving(target, command, directory / "log") as started:
+        yield started
