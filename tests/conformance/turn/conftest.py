@@ -31,6 +31,7 @@ CIRCUMSTANCES = (
     "this machine's ",
     "server and peers ",
     "no address for a peer of IPv6 ",
+    "the suite's ",
     "coturn is ",
 )
 

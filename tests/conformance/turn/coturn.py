@@ -50,6 +50,8 @@ DEVIATIONS = {
     "test_p6_an_unreachable_port_is_told": "nothing is told",
     "test_c1_a_malformed_number_is_a_bad_request[2]": "two bytes are enough",
     "test_d2_tunnels_are_refused": "a success",
+    "test_n1_private_and_special_addresses_are_refused": "a success",
+    "test_n2_ipv4_in_ipv6_is_no_way_around": "a success",
     "test_6062_5_2_connect_needs_an_allocation": "403",
     "test_6062_5_4_an_unknown_connection_is_a_bad_request": "the connection is closed",
     "test_6062_5_4_so_is_none": "the connection is closed",
@@ -62,6 +64,8 @@ LEFT_OUT = (
     "test_a8_who_names_an_algorithm_gets_sha256",
     "test_a9_or_their_sha256",
     "test_a10_",
+    "test_p3_one_more_than_there_is_room_for_is_refused",  # there is no setting for it
+    "test_c1_one_more_than_there_is_room_for_is_refused",
     "test_t16_of_two_families_one_is_ended_alone",
     "test_p5_the_same_over_ipv6[additional]",
 )
@@ -95,6 +99,7 @@ def running(directory: Path) -> Generator[Target]:
         denied_peer="192.0.2.1",
         quota=QUOTA,
         rate=RATE,
+        public=True,  # as it is shipped, but for loopback, where the suite's peers are
         answer_s=1.0,
     )
     hosts = ["127.0.0.1", "127.0.0.2"]

@@ -18,6 +18,8 @@ REALM = "conformance.example"
 SECRETS = ("conformance-secret", "conformance-secret-before")
 QUOTA = 10
 RATE = 100_000  # bytes a second: far more than the other tests relay
+PERMISSIONS = 8
+CHANNELS = 8
 
 # Tests that it fails, and what it does instead.
 DEVIATIONS: dict[str, str] = {}
@@ -51,6 +53,9 @@ def running(directory: Path) -> Generator[Target]:
         denied_peer="192.0.2.1",
         quota=QUOTA,
         rate=RATE,
+        permissions=PERMISSIONS,
+        channels=CHANNELS,
+        public=True,
     )
     peers = [target.peer, target.other_peer, *([target.peer6] if target.peer6 else [])]
     settings = {
@@ -62,6 +67,8 @@ def running(directory: Path) -> Generator[Target]:
         "policy": "public",
         "allow": peers,
         "allocations_per_user": QUOTA,
+        "permissions": PERMISSIONS,
+        "channels": CHANNELS,
         "bits_per_second": RATE * 8,
         # all clients of the tests are one address, and what they get wrong is answered
         "replies_per_second": 100_000.0,

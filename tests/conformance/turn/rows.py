@@ -176,6 +176,14 @@ ROWS = (
         unseen="partly: DF, which no socket shows",
     ),
     Row("D2", "8656 21.4", "Teredo and 6to4 addresses are refused", unseen="partly: those of clients"),
+    # not of the RFCs: what a server open to the public owes its neighbours
+    Row(
+        "N1",
+        "practice",
+        "private, loopback, link-local, multicast and unspecified peers are refused",
+        OPTIONAL,
+    ),
+    Row("N2", "practice", "so are they in every form of IPv4 within IPv6", OPTIONAL),
     # TCP allocations
     Row(
         "6062 5.1", "6062 5.1", "Allocate of TCP: over TCP or TLS alone, without attributes of UDP", OPTIONAL
@@ -191,7 +199,7 @@ ROWS = (
     ),
 )
 
-_ID = re.compile(r"test_(?:(6062)_(\d)_(\d)|([satpcd])(\d+))_")
+_ID = re.compile(r"test_(?:(6062)_(\d)_(\d)|([satpcdn])(\d+))_")
 
 
 def row_of(test: str) -> str | None:

@@ -67,6 +67,11 @@ OPTIONS = (
     Option("denied_peer", str, "an IPv4 address to which the policy forbids to relay (default: 0.0.0.0)"),
     Option("quota", int, "how many allocations a user may have (T10)"),
     Option("rate", int, "how many bytes a second an allocation may relay (T19)"),
+    Option("permissions", int, "how many peers an allocation may have permissions for (P3)"),
+    Option("channels", int, "how many channels an allocation may have (C1)"),
+    Option(
+        "public", _flag, "it is open to the public: who uses it may reach public addresses alone (N1, N2)"
+    ),
     Option("answer_s", float, "how long an answer may take (default: 2 s)"),
     Option(
         "quiet_s", float, "how long after the answer to a later request nothing may come (default: 0.05 s)"
@@ -98,6 +103,9 @@ class Target:
     denied_peer: str = "0.0.0.0"
     quota: int = 0
     rate: int = 0
+    permissions: int = 0
+    channels: int = 0
+    public: bool = False
     answer_s: float = 2.0
     quiet_s: float = 0.05
     long: bool = False

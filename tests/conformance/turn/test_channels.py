@@ -87,6 +87,21 @@ def test_c1_a_denied_peer_is_refused(target: Target, client: Client) -> None:
     expect_error(client.bind(CHANNEL, Endpoint.of((target.denied_peer, 9))), 403)
 
 
+def test_c1_one_more_than_there_is_room_for_is_refused(target: Target, client: Client, peer: Peer) -> None:
+    if not target.channels:
+        pytest.skip("no number of channels is given (--channels)")
+    relayed = client.allocate().relayed[0]
+    ports = [
+        peer.endpoint._replace(port=peer.endpoint.port - number) for number in range(target.channels + 1)
+    ]
+    for number, each in enumerate(ports[:-1]):
+        expect_success(client.bind(CHANNEL + number, each))
+    expect_error(client.bind(CHANNEL + target.channels, ports[-1]), 508)
+    expect_success(client.bind(CHANNEL, peer.endpoint), "a channel that is there already")
+    client.send_channel(CHANNEL, b"there")
+    peer.gets(b"there", relayed)
+
+
 # C2
 
 

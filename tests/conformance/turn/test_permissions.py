@@ -166,6 +166,18 @@ def test_p3_all_peers_or_none(target: Target, client: Client, peer: Peer, bad: s
     nothing_from(client, "the whole request was refused")
 
 
+def test_p3_one_more_than_there_is_room_for_is_refused(target: Target, client: Client) -> None:
+    """Nothing is sent to any of them."""
+    if not target.permissions:
+        pytest.skip("no number of permissions is given (--permissions)")
+    client.allocate()
+    peers = [Endpoint(bytes((8, 8, 4, number + 1)), 9) for number in range(target.permissions + 1)]
+    for each in peers[:-1]:
+        expect_success(client.permit(each))
+    expect_error(client.permit(peers[-1]), 508)
+    expect_success(client.permit(peers[0]), "a permission that is there already")
+
+
 # P4
 
 

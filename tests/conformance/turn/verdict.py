@@ -61,6 +61,7 @@ def told(reply: Message) -> str:
         code, reason = stun.decode_error_code(value)
     except StunError:
         return f"an ERROR-CODE that can't be read ({value.hex()})"
+    reason = reason.rstrip("\0 ")  # which some servers fill up with
     return f"error {code} ({reason})" if reason else f"error {code}"
 
 
