@@ -362,6 +362,8 @@ class MediaControl:
             value.feedback.nack,
         )
         state = self._tracks[track]
+        if state.value.rids != value.rids:
+            self._forget_requests(track)  # the layers have other numbers; who still waits asks anew
         state.value = value
         self._set_extensions(state.peer, value)
 
@@ -568,6 +570,9 @@ class MediaControl:
     def _forget_track(self, track: TrackId) -> None:
         for egress in self._tracks.pop(track).egress:
             self._egress[egress].track = None
+        self._forget_requests(track)
+
+    def _forget_requests(self, track: TrackId) -> None:
         for layer in range(_LAYERS):
             self._requests.pop((track, layer), None)
             self._wanted.discard((track, layer))
@@ -578,6 +583,7 @@ class MediaControl:
             self._tracks[subscription.track].egress.discard(egress)
 
     def _take_engine_events(self, now: float) -> None:
+        looked_at: set[TrackId] = set()  # a publisher can make an event with every packet
         for kind, handle, value in self._engine.take_events():
             track = TrackId(handle)
             if track not in self._tracks:
@@ -586,13 +592,16 @@ class MediaControl:
                 case _Event.TRACK:
                     self._events.append(TrackStarted(track, PayloadType(value)))
                 case _Event.LAYER:
-                    self._look_at_layers(track)
-                    self._choose_layers(track)
+                    if track not in looked_at:
+                        looked_at.add(track)
+                        self._look_at_layers(track)
+                        self._choose_layers(track)
                 case _Event.WANTED:
                     self._ask(track, value, now)
                 case _:
-                    self._requests[track, value].seen()
-                    self._wanted.discard((track, value))
+                    if (track, value) in self._requests:
+                        self._requests[track, value].seen()
+                        self._wanted.discard((track, value))
 
     def _ask(self, track: TrackId, layer: int, now: float) -> None:
         requests = self._requests.get((track, layer))

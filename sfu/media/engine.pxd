@@ -219,6 +219,8 @@ cdef enum:
     RESENDS = 128                # numbers of a subscription whose resends are remembered
     RESENDS_PER_NUMBER = 8
     RESENDS_PER_REPORT = 512     # numbers of one compound's NACKs; what it asks for beyond is not heard
+    HINTS_PER_PEER = 2048        # SSRCs of an SDP that wait for their first packet; others are found by MID or type
+    UNKEPT_SLICES = 12           # slices for video that found no room in the cache: a large room's keyframe
     RESENDS_PER_CALL = 2048      # resends for the datagrams of one call
     WANTED_PER_CALL = 1024       # numbers NACKed in it that the node lacks: each means a walk
     CLOCK_PACKETS = 32           # forwarded between two looks at the clock
@@ -367,6 +369,7 @@ cdef struct Source:
     uint32_t keyframe_timestamp  # of the last one counted
     uint32_t keyframe_eseq       # its first packet
     int64_t keyframe_us          # when that came
+    int64_t since_us             # what the cache has from before is other media
     cache_t cache                # its media; RTX is kept as what it carries
     uint64_t window[64]          # RECEIVED bits: numbers that came, or were repaired
     uint32_t missing, missing_last   # list of Missing
@@ -578,4 +581,5 @@ cdef class Engine:
     cdef uint32_t track_of(self, uint64_t handle) except? NONE
     cdef uint32_t egress_of(self, uint64_t handle) except? NONE
     cdef int fill_track(self, uint32_t index, bytes mid, codecs, rids, uint32_t ssrc_count, bint nack) except -1
+    cdef uint32_t hints_forget(self, uint32_t track, ssrcs) except? NONE
     cdef int hint(self, uint32_t track, ssrcs) except -1

@@ -251,7 +251,7 @@ cdef class Engine:
             if timed:
                 stage_mark(&self.stages, STAGE_UNPROTECT, batch_clock_ns())
             with nogil:
-                fan_out_unkept(self, now_us, began_ns + self.slice_ns)
+                fan_out_unkept(self, now_us, began_ns + UNKEPT_SLICES * self.slice_ns)
             count += received
             if not more:
                 break
@@ -472,9 +472,29 @@ cdef class Engine:
         t.layer_count = rid_count or min(max(ssrc_count, 1), <uint32_t> LAYERS)
         return 0
 
+    cdef uint32_t hints_forget(self, uint32_t track, ssrcs) except? NONE:
+        """Drop those SSRCs of a track that never came and are not among `ssrcs`; how many such the peer has left."""
+        cdef set kept = {number for pair in ssrcs for number in pair}
+        cdef uint32_t i = self.peers[self.tracks[track].peer].sources
+        cdef uint32_t left = 0
+        cdef uint32_t following
+        cdef Source *s
+        while i != NONE:
+            s = &self.sources[i]
+            following = s.next
+            if s.track != NONE and not s.heard and not s.sealed:
+                if s.track == track and s.ssrc not in kept:
+                    source_drop(self, i)
+                else:
+                    left += 1
+            i = following
+        return left
+
     cdef int hint(self, uint32_t track, ssrcs) except -1:
-        """Put the SDP's SSRCs in place before their first packet, unless they are known already."""
+        """Put the SDP's SSRCs in place before their first packet, unless they are known already. Those of the
+        SDP before that never came go."""
         cdef Track *t = &self.tracks[track]
+        cdef uint32_t hints = self.hints_forget(track, ssrcs)
         cdef uint32_t layer, source, ssrc
         cdef bint is_rtx
         for layer, pair in enumerate(ssrcs[:LAYERS]):
@@ -483,10 +503,11 @@ cdef class Engine:
                 if ssrc == 0:
                     continue
                 source = hash_find(&self.by_ssrc, ssrc_key(t.peer, ssrc))
-                if source == NONE:
+                if source == NONE and hints < HINTS_PER_PEER:
                     source = source_add(self, t.peer, ssrc)
-                    if source == NONE:
-                        raise TableFull(f"{self.sources_max} SSRCs")
+                    hints += source != NONE
+                if source == NONE:
+                    continue   # no room: its first packet finds the track by MID or type
                 if self.sources[source].track == NONE:
                     self.sources[source].track = track
                     self.sources[source].layer = NONE if t.rid_count else layer

@@ -70,7 +70,7 @@ WAITING = Setting(
     "media.waiting",
     int,
     8_192,
-    minimum=64,
+    minimum=1_024,
     maximum=1_000_000,
     help="Packets that wait to be forwarded; beyond, the video that has waited longest is given up",
 )

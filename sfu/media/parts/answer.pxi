@@ -5,7 +5,7 @@
 cdef bint packet_read(Engine e, uint32_t source, const cached_t *kept, Packet *p) noexcept nogil:
     """A kept packet as it was when it came."""
     cdef Source *s = &e.sources[source]
-    if s.track == NONE or rtp_parse(&p.rtp, kept.data, kept.size) < 0:
+    if s.track == NONE or kept.arrival_us < s.since_us or rtp_parse(&p.rtp, kept.data, kept.size) < 0:
         return False
     p.source = source
     p.source_generation = s.generation

@@ -93,20 +93,24 @@ cdef void track_forget_waiting(Engine e, uint32_t index) noexcept nogil:
     queue_remove(e, index)
 
 
-cdef void track_shed(Engine e, uint32_t index) noexcept nogil:
-    """The node can't keep up: give up what waits for a video track. Its subscribers go on at a keyframe, their
-    numbers without a gap, so that none of them asks for what was left out."""
-    cdef Track *t = &e.tracks[index]
-    cdef uint32_t route = t.routes
-    cdef uint32_t i = t.waiting_first
-    while i != NONE:
-        drop(e, DROP_OVERLOAD)
-        i = e.packets[i].next
+cdef void routes_miss(Engine e, uint32_t route) noexcept nogil:
+    """The subscriptions from this one of a video track on miss something. They go on at a keyframe, their numbers
+    without a gap, so that none of them asks for what was left out."""
     while route != NONE:
         if (route & 1) == e.egress[route >> 1].active:
             e.egress[route >> 1].source = NONE
             e.egress[route >> 1].waiting_us = 0
         route = route_at(e, route).next
+
+
+cdef void track_shed(Engine e, uint32_t index) noexcept nogil:
+    """The node can't keep up: give up what waits for a video track. Who has had all of a run goes on."""
+    cdef Track *t = &e.tracks[index]
+    cdef uint32_t i = t.waiting_first
+    while i != NONE:
+        drop(e, DROP_OVERLOAD)
+        i = e.packets[i].next
+    routes_miss(e, t.cursor if t.run_last != NONE and t.run_last == t.waiting_last else t.routes)
     track_forget_waiting(e, index)
     e.shed += 1
 
@@ -114,15 +118,18 @@ cdef void track_shed(Engine e, uint32_t index) noexcept nogil:
 cdef void run_check(Engine e, const Track *t) noexcept nogil:
     """Mark the packets of a run whose bytes have left the cache since."""
     cdef uint32_t i = t.waiting_first
+    cdef bint some = False
     cdef Packet *p
     while True:
         p = &e.packets[i]
         if p.kept and not p.gone and e.pool.epoch[p.block] != p.epoch:
-            p.gone = True
+            p.gone = some = True
             drop(e, DROP_OVERLOAD)
         if i == t.run_last:
-            return
+            break
         i = p.next
+    if some and t.video:
+        routes_miss(e, t.cursor)
 
 
 cdef void run_end(Engine e, uint32_t index) noexcept nogil:

@@ -51,6 +51,7 @@ cdef void track_renumber(Engine e, uint32_t index, const Track *before) noexcept
     for layer in range(LAYERS):
         now[layer] = NONE
         t.layer[layer] = t.rtx[layer] = NONE
+        t.watched[layer] = False
     for layer in range(before.rid_count):
         now[layer] = layer_by_rid(t, before.rid[layer], before.rid_size[layer])
         if now[layer] != NONE:
@@ -64,7 +65,7 @@ cdef void track_renumber(Engine e, uint32_t index, const Track *before) noexcept
             s.wanted_told = False   # under the old number
             if s.layer == NONE:
                 source_forget_missing(e, i)
-                source_begin(s)
+                source_begin(s, s.last_us + 1)
         i = s.next
     i = t.routes
     while i != NONE:

@@ -46,10 +46,11 @@ cdef void source_detach(Engine e, uint32_t index) noexcept nogil:
     s.layer = NONE
 
 
-cdef inline void source_begin(Source *s) noexcept nogil:
+cdef inline void source_begin(Source *s, int64_t since_us) noexcept nogil:
     """What the SSRC brings from now on is other media than before, under the same numbers: no subscription goes
-    on with it unasked, nor begins with what the cache has of it."""
+    on with it unasked, nor gets what the cache has of it."""
     s.generation += 1
+    s.since_us = since_us
     s.keyframe_us = 0
 
 
@@ -151,7 +152,7 @@ cdef int source_bind(Engine e, uint32_t index, const rtp_packet *r) noexcept nog
     if track != s.track:
         if s.track != NONE:
             e.rebound += 1
-            source_begin(s)
+            source_begin(s, s.last_us)
         source_detach(e, index)
         s.track = track
         s.heard = False

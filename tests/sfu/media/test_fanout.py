@@ -20,6 +20,7 @@ from tests.sfu.media.peers import (
     audio,
     video,
 )
+from tests.sfu.media.simulcast import SIMULCAST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +104,34 @@ def test_what_waits_in_the_socket_is_read_whatever_there_is_to_forward(hurried: 
     assert hurried.media.counters()["media_in"] == 300
     assert len(listener.take()) == 1
     assert forwarded(hurried) < 1000
+
+
+def test_of_video_that_can_not_wait_those_who_had_all_of_it_go_on() -> None:
+    """Without a cache a run that is over the time is given up, but not by those that it was sent to."""
+    node = Node(replace(AT_ONCE, cache=0))
+    publisher = node.client()
+    clients = subscribed(node, node.media.add_track(publisher.peer, VIDEO), 100)
+    publisher.send(*(video(n, key=n == 1) for n in range(1, 20)))
+    node.read()
+    whole = [client for client in clients if len(client.take()) == 19]
+    assert 0 < len(whole) < 100
+    publisher.send(video(20))
+    node.read()
+    assert [client for client in clients if client.take()] == whole
+    node.close()
+
+
+def test_a_publisher_that_changes_layers_with_every_packet_is_looked_at_once_a_call(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = node.client()
+    track = node.media.add_track(publisher.peer, SIMULCAST)
+    subscribed(node, track, 10)
+    chosen: list[TrackId] = []
+    monkeypatch.setattr(node.media, "_choose_layers", chosen.append)
+    publisher.send(*(video(n, ssrc=0x30, rid="ab"[n % 2], key=True) for n in range(1, 100)))
+    node.read()
+    assert 1 <= len(chosen) <= 3
 
 
 def test_a_track_of_a_thousand_does_not_hold_up_another(hurried: Node) -> None:

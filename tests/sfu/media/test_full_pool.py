@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from sfu.media.limits import Limits
+from sfu.wire.rtcp import PictureLoss
 from tests.sfu.media.peers import VIDEO, Node, video
 
 BLOCK = 16384
@@ -59,4 +60,28 @@ def test_what_a_source_leaves_behind_is_not_anothers_before_it_is_sent() -> None
         other.send(video(sequence, payload=filled(sequence, 2)))
     node.read()
     assert {packet.payload[7] for packet in subscriber.take()} == {1}
+    node.close()
+
+
+def test_video_whose_bytes_are_gone_goes_on_at_a_keyframe_that_is_asked_for() -> None:
+    """One block holds fewer packets than come at once; the subscriber's numbers have no gap."""
+    node = Node(Limits(cache=BLOCK))
+    publisher, subscriber = node.client(), node.client()
+    node.subscribe(subscriber, node.media.add_track(publisher.peer, VIDEO))
+    publisher.send(video(1, key=True))
+    node.read()
+    node.advance(1)
+    publisher.take_rtcp()
+    delta = b"\x10\x11\0\0\0\0\0\0" + bytes(1100)
+    publisher.send(*(video(sequence, payload=delta) for sequence in range(2, 60)))
+    node.read()
+    assert node.drops()["overload"] > 0
+    publisher.send(video(60))
+    node.read()
+    assert [p for p in publisher.take_rtcp() if isinstance(p, PictureLoss)]
+    publisher.send(video(61, key=True))
+    node.read()
+    numbers = [packet.sequence for packet in subscriber.take()]
+    assert [number - numbers[0] & 0xFFFF for number in numbers] == list(range(len(numbers)))
+    assert len(numbers) >= 2
     node.close()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sfu.base.ids import Mid, Rid
+from sfu.base.ids import Mid, Rid, Ssrc
+from sfu.media.events import TrackStarted
 from sfu.media.layers import LayerWish
 from sfu.wire.rtcp import PictureLoss
 from tests.sfu.media.peers import REPAIRED_RID, VIDEO, VIDEO_EGRESS, VP8_RTX, Node, video
@@ -195,3 +196,64 @@ def test_who_takes_the_track_that_an_ssrc_has_moved_to_gets_nothing_from_before(
     assert late.take() == []
     scene.send("w", 4, key=True)
     assert [packet.payload for packet in late.take()] == [video(4, key=True).payload]
+
+
+def test_what_came_before_a_move_to_another_mid_is_not_sent_after_it(node: Node) -> None:
+    """A packet that comes late brings the SSRC to the other track, behind later ones of the track it left."""
+    publisher, subscriber = node.client(), node.client()
+    left, reached = (node.media.add_track(publisher.peer, replace(VIDEO, mid=Mid(mid))) for mid in "vw")
+    assert left != reached
+    node.subscribe(subscriber, reached)
+    publisher.send(video(1, mid="v", key=True), video(2, mid="v"), video(4, mid="v"), video(5, mid="v"))
+    node.read()
+    node.now += 0.01
+    publisher.send(video(3, mid="w", key=True))
+    node.read()
+    assert [packet.payload for packet in subscriber.take()] == [video(3, key=True).payload]
+
+
+def test_a_request_does_not_outlive_the_number_of_its_layer(publisher: Quiet, node: Node) -> None:
+    """Asked of "a" as layer 0, which is "c" from then on."""
+    subscriber = node.client()
+    egress = node.subscribe(subscriber, publisher.track)
+    node.media.select_layer(egress, LayerWish(Rid("a")))
+    publisher.send(key=True, named=True)
+    node.advance(1)
+    publisher.asked()
+    subscriber.send([PictureLoss(9, VIDEO_EGRESS.ssrc)])
+    node.read()
+    assert publisher.asked() == ["a"]
+    publisher.negotiate("cba")
+    publisher.send("a", key=True)
+    for _ in range(150):
+        node.advance(0.03)
+        publisher.send()
+    assert "c" not in publisher.asked()
+    assert node.events == [event for event in node.events if isinstance(event, TrackStarted)]
+
+
+def test_ssrcs_of_an_offer_that_never_came_go_with_it(node: Node) -> None:
+    publisher = node.client()
+    track = node.media.add_track(publisher.peer, VIDEO)
+    before = node.media.live()["sources"]
+    for first in range(1, 2000, 8):
+        ssrcs = tuple(Ssrc(first + number) for number in range(8))
+        node.media.update_track(track, replace(VIDEO, ssrcs=ssrcs))
+    assert node.media.live()["sources"] <= before + 8
+
+
+def test_the_ssrcs_that_one_peer_announces_are_bounded(node: Node) -> None:
+    """And media of those beyond is taken all the same."""
+    publisher, subscriber = node.client(), node.client()
+    tracks = [
+        node.media.add_track(
+            publisher.peer,
+            replace(VIDEO, mid=Mid(str(mid)), ssrcs=tuple(Ssrc(1 + mid * 8 + number) for number in range(8))),
+        )
+        for mid in range(300)
+    ]
+    assert node.media.live()["sources"] == 2048
+    node.subscribe(subscriber, tracks[-1])
+    publisher.send(video(1, ssrc=1 + 299 * 8, mid="299", key=True))
+    node.read()
+    assert len(subscriber.take()) == 1
