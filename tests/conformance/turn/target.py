@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 PREFIX = "CONFORMANCE_TURN_"
-REST_LIFE_S = 3600  # chosen: longer than any test
+REST_LIFE_S = 7200  # chosen: longer than any test, and than an allocation may live (T13)
 
 
 class Credential(NamedTuple):
