@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.conformance.turn.target import Target
 
 START_S = 20  # chosen: for a busy machine
+STOP_S = 20
 RESEND_S = 0.05
 
 
@@ -35,7 +36,12 @@ def serving(target: Target, command: Sequence[str | Path], log: Path) -> Generat
         yield target
     finally:
         process.terminate()
-        process.wait(START_S)
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            pytest.fail(f"{target.name} does not end within {STOP_S} s of SIGTERM")
 
 
 def free_port() -> int:
