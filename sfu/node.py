@@ -20,7 +20,7 @@ from sfu.media.control import MediaControl
 from sfu.media.limits import limits_of
 from sfu.negotiation.record import Fingerprint
 from sfu.negotiation.requests import MLINES_PER_SESSION, SDP_BYTES, TRACKS_PER_CALL, Context, Limits
-from sfu.net.interfaces import advertised, wrong_advertised
+from sfu.net.interfaces import advertised, shifted, wrong_advertised
 from sfu.net.udp import OpenError, open_udp
 from sfu.sessions.driver import HANDSHAKES_LIMIT, Driver
 from sfu.sessions.service import (
@@ -34,9 +34,11 @@ from sfu.sessions.service import (
 from sfu.sessions.sweep import sweep_forever
 from sfu.transport.certificate import Certificate
 from sfu.transport.dtls import DtlsContext
+from sfu.turn.service import ENABLED, TurnService
+from turn.node import TurnError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
     from sfu.base.ids import SessionId
     from sfu.base.settings import Config
@@ -111,6 +113,8 @@ class Node:
         """Where media arrives, with the port that the system chose."""
         self.candidates: list[Address]
         """Where clients are told to send media."""
+        self.turn: TurnService | None = None
+        """TURN, if it is on."""
 
     async def start(self) -> None:
         """Open everything. Raises NodeError, and leaves nothing open then."""
@@ -118,7 +122,7 @@ class Node:
             await self._start()
         except BaseException as error:
             await self._stack.aclose()
-            if isinstance(error, OpenError | DataDirectoryError):
+            if isinstance(error, OpenError | DataDirectoryError | TurnError):
                 raise NodeError(str(error)) from error
             raise
 
@@ -170,6 +174,11 @@ class Node:
         )
         self._driver.start()
         self._stack.push_async_callback(self._driver.stop)
+        if config[ENABLED]:
+            media = media_of_workers(config, self.candidates)
+            self.turn = TurnService(config, self.data, media=media, listens=not self._worker)
+            self._stack.push_async_callback(self.turn.stop)
+            self.turn.start()
         lag = LoopLag()
         lag.start()
         self._stack.callback(lag.stop)
@@ -185,6 +194,8 @@ class Node:
         """Take no new sessions from now on; those that are there go on until `stop`."""
         self._state = "draining"
         self.service.drain()
+        if self.turn is not None:
+            self.turn.drain()
         log.info("node.draining", **self.sizes())
 
     async def stop(self) -> None:
@@ -236,6 +247,19 @@ class Node:
             await asyncio.gather(task, return_exceptions=True)
 
         self._stack.push_async_callback(end)
+
+
+def media_of_workers(config: Config, own: Sequence[Address]) -> list[Address]:
+    """Where the media of all workers arrives, the first one's `own` candidates first.
+
+    With a port that the system chooses only its own are known.
+    """
+    listen = config[MEDIA_LISTEN]
+    found = list(own)
+    for index in range(1, config[WORKERS] if listen.port else 1):
+        told = [shifted(text, index) for text in config[MEDIA_ADVERTISE]]
+        found += advertised(listen.host, listen.port + index, told)
+    return found
 
 
 def given_apps(config: Config, wall_now: float) -> list[App]:

@@ -122,13 +122,16 @@ class TurnNode:
             max_revoked=config[REVOKED],
         )
         nonces = Nonces(secrets.token_bytes(32), life_s=bounds.nonce_s)
-        peers = policy.policy_of(
-            config,
-            hosts=interface_hosts(),
-            media=self._media,
-            relays=[host for relay in hosts.values() for host in (relay.host, relay.told)],
-            relay_ports=ports,
-        )
+        try:
+            peers = policy.policy_of(
+                config,
+                hosts=interface_hosts(),
+                media=self._media,
+                relays=[host for relay in hosts.values() for host in (relay.host, relay.told)],
+                relay_ports=ports,
+            )
+        except ValueError as error:
+            raise TurnError(str(error)) from error
         relay = Relay(
             seed=secrets.token_bytes(16),
             allocations_max=bounds.allocations,

@@ -18,22 +18,27 @@ from sfu.api.errors import add_error_handlers
 from sfu.api.health import METRICS_SECRET, add_node_operations
 from sfu.api.limits import CallRate
 from sfu.api.openapi import openapi_document
-from sfu.api.route import Guard, guarded_route
+from sfu.api.route import Guard, admit_app, guarded_route
 from sfu.api.sessions import add_session_operations
 from sfu.api.stats import STATISTICS_PREFIX, add_statistics_operations
 from sfu.api.tracks import add_track_operations
+from sfu.api.turn import add_turn_operations, admit_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fastapi.routing import APIRoute
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from sfu.api.route import Admit
     from sfu.directory.interface import Directory
     from sfu.sessions.service import SessionService
+    from sfu.turn.service import TurnService
 
 # Clients of the published API use both; the first is the documented one.
 PREFIXES = ("/v1/apps/{appId}", "/apps/{appId}")
-_ROOTS = frozenset(("v1", "apps", "orchard", "healthz", "readyz", "metrics", "openapi.json"))
+TURN_PREFIXES = ("/v1/turn/keys/{keyId}", "/turn/keys/{keyId}")
+_ROOTS = frozenset(("v1", "apps", "turn", "orchard", "healthz", "readyz", "metrics", "openapi.json"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,13 @@ class ApiLimits:
     body_timeout_s: float = limits.BODY_TIMEOUT_S.default
     requests_under_way: int = limits.REQUESTS_UNDER_WAY.default
     calls_per_second: int = limits.CALLS_PER_SECOND.default
+    turn_calls_per_second: int = limits.TURN_CALLS_PER_SECOND.default
 
 
 def create_app(
     service: SessionService,
     directory: Directory,
+    turn: TurnService | None = None,
     *,
     not_ready: Callable[[], str | None],
     bounds: ApiLimits | None = None,
@@ -56,13 +63,16 @@ def create_app(
 ) -> ASGIApp:
     """The API of one node.
 
-    `directory` holds the apps. `not_ready` returns why the node takes no new sessions, or None. With an
-    empty `metrics_secret` there is no /metrics.
+    `directory` holds the apps, `turn` the TURN keys, if there is TURN. `not_ready` returns why the node takes
+    no new sessions, or None. With an empty `metrics_secret` there is no /metrics.
     """
     bounds = bounds or ApiLimits()
     app = FastAPI(openapi_url=None, redirect_slashes=False)
-    guard = Guard(directory, CallRate(bounds.calls_per_second), bounds.body_bytes, bounds.body_timeout_s)
-    route_class = guarded_route(guard)
+
+    def guarded(admit: Admit) -> type[APIRoute]:
+        return guarded_route(Guard(admit, bounds.body_bytes, bounds.body_timeout_s))
+
+    route_class = guarded(admit_app(directory, CallRate(bounds.calls_per_second)))
     for prefix in PREFIXES:
         router = APIRouter(prefix=prefix, route_class=route_class, include_in_schema=prefix == PREFIXES[0])
         add_session_operations(router, service)
@@ -71,6 +81,14 @@ def create_app(
     router = APIRouter(prefix=STATISTICS_PREFIX, route_class=route_class)
     add_statistics_operations(router, service)
     app.router.routes.extend(router.routes)
+    if turn is not None:
+        key_class = guarded(admit_key(turn, CallRate(bounds.turn_calls_per_second)))
+        for prefix in TURN_PREFIXES:
+            router = APIRouter(
+                prefix=prefix, route_class=key_class, include_in_schema=prefix == TURN_PREFIXES[0]
+            )
+            add_turn_operations(router, turn)
+            app.router.routes.extend(router.routes)
     add_node_operations(app.router, not_ready, metrics_secret)
     document = JSONResponse(openapi_document(app.routes))
 

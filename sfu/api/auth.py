@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from sfu.directory.interface import Directory
 
-_CHALLENGE = {"www-authenticate": "Bearer"}
+CHALLENGE = {"www-authenticate": "Bearer"}
 
 
-def bearer_secret(headers: Headers) -> str:
-    """The secret that came with the request. Raises ApiError 401."""
+def bearer_secret(headers: Headers, what: str = "The app's secret") -> str:
+    """The secret that came with the request; `what` it is, for the error. Raises ApiError 401."""
     scheme, _, secret = headers.get("authorization", "").strip().partition(" ")
     secret = secret.strip()
     if scheme.lower() != "bearer" or not secret:
-        raise ApiError(401, "Send the app's secret as Authorization: Bearer <secret>", _CHALLENGE)
+        raise ApiError(401, f"{what} is wanted, as Authorization: Bearer <secret>", CHALLENGE)
     return secret
 
 
@@ -35,4 +35,4 @@ async def authenticate(directory: Directory, app: AppId, headers: Headers) -> No
     if known is None:
         raise ApiError(404, "App not found")
     if not known.accepts(secret):
-        raise ApiError(401, "The app's secret is wrong", _CHALLENGE)
+        raise ApiError(401, "The app's secret is wrong", CHALLENGE)

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sfu.api.auth import bearer_secret
+from sfu.api.auth import CHALLENGE, bearer_secret
 from sfu.api.errors import TEMPORARILY_UNAVAILABLE, ApiError, error_response
 from sfu.api.models import ErrorResponse, HealthResponse
 from sfu.base.settings import Setting
@@ -52,7 +52,7 @@ def add_node_operations(router: APIRouter, not_ready: Callable[[], str | None], 
         """Counters and gauges of this process, for who knows the metrics' secret."""
         if not metrics_secret:
             raise ApiError(404, "Metrics are off: give the node a metrics secret to have them")
-        given = bearer_secret(request.headers)
+        given = bearer_secret(request.headers, "The metrics' secret")
         if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), metrics_secret.encode()):
-            raise ApiError(401, "The metrics' secret is wrong", {"www-authenticate": "Bearer"})
+            raise ApiError(401, "The metrics' secret is wrong", CHALLENGE)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -37,6 +37,13 @@ CALLS_PER_SECOND = Setting(
     minimum=1,
     help="API calls per second for each session; more are answered 429",
 )
+TURN_CALLS_PER_SECOND = Setting(
+    "http.turn_calls_per_second",
+    int,
+    500,
+    minimum=1,
+    help="API calls per second for each TURN key; more are answered 429",
+)
 
 
 _FULL_S = 1.0  # an empty bucket of `per_second` tokens is full after this, whatever the rate

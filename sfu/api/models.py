@@ -291,6 +291,33 @@ class DeleteSessionResponse(_Answer):
     """Empty: the session is gone."""
 
 
+class TurnCredentialRequest(_Model):
+    """How long a TURN credential is to last, in seconds, and whom it is for."""
+
+    ttl: Annotated[int, Field(ge=1)] | None = None
+    custom_identifier: str | None = None
+
+
+class IceServer(_Answer):
+    """One of RTCPeerConnection's `iceServers`."""
+
+    urls: list[str]
+    username: str | None = None
+    credential: str | None = None
+
+
+class IceServersResponse(_Answer):
+    """STUN and TURN servers in the order in which they are best tried."""
+
+    ice_servers: list[IceServer]
+
+
+class TurnCredentialResponse(_Answer):
+    """The same as one server."""
+
+    ice_servers: IceServer
+
+
 class HealthResponse(_Answer):
     """The state of this node."""
 

@@ -28,6 +28,16 @@ ERRORS = _errors(
     }
 )
 
+TURN_ERRORS = ERRORS | _errors(
+    {
+        401: "The token is wrong (`unauthorized`)",
+        404: "The TURN key, or the username, is unknown (`not_found`)",
+        406: "A value can't be taken (`invalid_params`)",
+        429: "Too many calls for this TURN key (`rate_limited`)",
+        503: "No TURN server listens, or what it keeps is full (`temporarily_unavailable_error`)",
+    }
+)
+
 SESSION_ERRORS = ERRORS | _errors(
     {
         410: "The session is closed, has expired, or never was (`session_error`)",

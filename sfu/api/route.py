@@ -1,7 +1,7 @@
 """What every operation of the API goes through before its body is even read.
 
-In order: the app's secret, the session's call rate, then the body, bounded in size and in time and
-taken for JSON whatever its content type says (clients send JSON as `text/plain` or with no type).
+In order: who may ask, and how often, then the body, bounded in size and in time and taken for JSON
+whatever its content type says (clients send JSON as `text/plain` or with no type).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sfu.api.errors import BODY_INVALID, ApiError
 from sfu.base.ids import AppId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from starlette.responses import Response
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sfu.directory.interface import Directory
 
     Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+    Admit = Callable[[Request], Awaitable[None]]
+    """Lets a request pass, or raises ApiError."""
 
 
 _JSON = (b"content-type", b"application/json")
@@ -39,8 +41,7 @@ _refused = Counter("orchard_api_refused_total", "API calls refused before their 
 class Guard:
     """What stands before each operation. `body_bytes` and `body_timeout_s` bound one body."""
 
-    directory: Directory
-    rate: CallRate
+    admit: Admit
     body_bytes: int
     body_timeout_s: float
 
@@ -98,7 +99,7 @@ def guarded_route(guard: Guard) -> type[APIRoute]:
             handle = super().get_route_handler()
 
             async def guarded(request: Request) -> Response:
-                await _admit(guard, request)
+                await guard.admit(request)
                 return await handle(_BoundedRequest(request, guard))
 
             return guarded
@@ -106,20 +107,29 @@ def guarded_route(guard: Guard) -> type[APIRoute]:
     return GuardedRoute
 
 
-async def _admit(guard: Guard, request: Request) -> None:
-    """Let the request pass, or raise ApiError 401, 404 or 429."""
-    app = request.path_params["appId"]
-    try:
-        await authenticate(guard.directory, AppId(app), request.headers)
-    except ApiError as error:
-        _refused.labels("secret" if error.status_code == 401 else "app").inc()
-        raise
-    session = request.path_params.get("sessionId")
-    if session is None:
-        return
-    # The app is in the key: a stranger with a secret of his own can't use up another app's calls. An id
-    # of ours has 32 characters; what is longer may share its calls.
-    key = f"{app}/{session[:40]}"
-    if not guard.rate.allow(key, asyncio.get_running_loop().time()):
-        _refused.labels("rate").inc()
-        raise ApiError(429, "Too many calls for this session", {"retry-after": "1"})
+def count_refused(reason: str) -> None:
+    """Note that a call was refused before its work began."""
+    _refused.labels(reason).inc()
+
+
+def admit_app(directory: Directory, rate: CallRate) -> Admit:
+    """Lets a request pass whose secret is the app's, within its session's rate; else 401, 404, 429."""
+
+    async def admit(request: Request) -> None:
+        app = request.path_params["appId"]
+        try:
+            await authenticate(directory, AppId(app), request.headers)
+        except ApiError as error:
+            count_refused("secret" if error.status_code == 401 else "app")
+            raise
+        session = request.path_params.get("sessionId")
+        if session is None:
+            return
+        # The app is in the key: a stranger with a secret of his own can't use up another app's calls. An id
+        # of ours has 32 characters; what is longer may share its calls.
+        key = f"{app}/{session[:40]}"
+        if not rate.allow(key, asyncio.get_running_loop().time()):
+            count_refused("rate")
+            raise ApiError(429, "Too many calls for this session", {"retry-after": "1"})
+
+    return admit

@@ -29,7 +29,13 @@ from sfu.api.connections import (
     bounded_connections,
 )
 from sfu.api.health import METRICS_SECRET
-from sfu.api.limits import BODY_BYTES, BODY_TIMEOUT_S, CALLS_PER_SECOND, REQUESTS_UNDER_WAY
+from sfu.api.limits import (
+    BODY_BYTES,
+    BODY_TIMEOUT_S,
+    CALLS_PER_SECOND,
+    REQUESTS_UNDER_WAY,
+    TURN_CALLS_PER_SECOND,
+)
 from sfu.base.log import get_logger
 from sfu.base.settings import Listen, Setting
 from sfu.directory.apps import new_app
@@ -184,12 +190,14 @@ class Server:
         api = create_app(
             node.service,
             node.directory,
+            node.turn,
             not_ready=node.not_ready,
             bounds=ApiLimits(
                 body_bytes=config[BODY_BYTES],
                 body_timeout_s=config[BODY_TIMEOUT_S],
                 requests_under_way=config[REQUESTS_UNDER_WAY],
                 calls_per_second=config[CALLS_PER_SECOND],
+                turn_calls_per_second=config[TURN_CALLS_PER_SECOND],
             ),
             metrics_secret=config[METRICS_SECRET],
         )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sfu.base.settings import CONFIG_FILE_VARIABLE, ByteSize, Config, Listen, Setting, declared, load
+from sfu.turn.service import SETTINGS as serve_settings
+from turn.node import SETTINGS as turn_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +26,6 @@ ConfigFile = Annotated[
         show_default=False,
     ),
 ]
-
-_OF_OTHERS = ("turn",)  # sections that `orchard serve` doesn't read
 
 
 def takes_settings(*settings: Setting[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -63,7 +63,11 @@ def takes_settings(*settings: Setting[Any]) -> Callable[[Callable[..., None]], C
 def all_settings() -> tuple[Setting[Any], ...]:
     """Every setting of the server and of what it is made of."""
     importlib.import_module("sfu.api.server")  # it and what it imports declare them
-    return tuple(setting for setting in declared() if setting.section not in _OF_OTHERS)
+    return tuple(
+        setting
+        for setting in declared()
+        if setting.section != "turn" or setting in turn_settings or setting in serve_settings
+    )
 
 
 def read_config(flags: Mapping[str, str | Sequence[str]], config_file: Path | None) -> Config:

@@ -22,7 +22,8 @@ from sfu.cli.options import takes_settings
 from sfu.cli.terminal import as_text, err, out
 from sfu.directory.files import DataDirectory
 from sfu.node import DATA
-from sfu.turn import TurnKeys, follow_forever, keys_of
+from sfu.turn.follow import Follower
+from sfu.turn.keys import TurnKeys, keys_of
 from turn.keys import finish_rotation, new_key, rotate
 from turn.node import SETTINGS, TurnError, TurnNode
 
@@ -54,8 +55,8 @@ def run(config: Config, *, context: typer.Context) -> None:
 
 
 async def _run(config: Config) -> None:
-    stored = _stored_keys(config)
-    signers = keys_of(config, stored)
+    data = _data_directory(config)
+    signers = keys_of(config, None if data is None else TurnKeys(data))
     if not signers.by_id and not signers.shared:
         log.warning("turn.no_keys", mend="orchard turn key create, or turn.secrets")
     node = TurnNode(config, keys=signers)
@@ -68,20 +69,21 @@ async def _run(config: Config) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     where = ", ".join(f"udp {listen}" for listen in node.listens)
     out.print(f"Orchard {sfu.__version__} TURN is ready: {where}", highlight=False, markup=False)
-    following = None if stored is None else asyncio.create_task(follow_forever(node, config, stored))
+    following = None
+    if data is not None:
+        following = asyncio.create_task(Follower(node, config, data).follow_forever(), name="turn follower")
     await stopped.wait()
     if following is not None:
         following.cancel()
     node.stop()
 
 
-def _stored_keys(config: Config) -> TurnKeys | None:
-    """The keys of the data directory. One that nobody named is not made: a server with shared secrets
-    needs none."""
+def _data_directory(config: Config) -> DataDirectory | None:
+    """The data directory. One that nobody named is not made: a server with shared secrets needs none."""
     path = Path(config[DATA])
     if config.source(DATA) is Source.DEFAULT and not path.is_dir():
         return None
-    return TurnKeys(DataDirectory(path))
+    return DataDirectory(path)
 
 
 @keys.command("create")

@@ -6,6 +6,8 @@
       https.pem          the self-made HTTPS certificate and its key
       apps.json          apps with the digests of their secrets, never the secrets
       turn-keys.json     TURN keys: digests of their tokens, and the secrets that sign credentials
+      turn-revoked       TURN usernames that were revoked
+      turn-urls.json     where the TURN server that runs with this directory is reached
       server.pid         locked by the running server
       admin.sock         where the running server takes the commands of `orchard sessions`; worker 1 has
                          admin-1.sock, and so on
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FileIdentity = tuple[int, int, int]
+Mark = tuple[int, int]
+"""A place in a file: which file, and how much of it was read."""
 
 _SECRET_BYTES = 32
 _FILE_LIMIT_BYTES = 64 * 1024 * 1024  # apps.json of a hundred thousand apps has a third of it
@@ -224,6 +228,36 @@ class DataDirectory:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise DataDirectoryError(f"{path}: can't be written: {error.strerror}") from error
+
+    def append(self, name: str, line: bytes) -> int:
+        """Add a line, which outlives a power cut when this returns; the file's size. Under `locked` alone."""
+        with self._open_own(name) as descriptor:
+            try:
+                size = os.fstat(descriptor).st_size
+                if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                    line = b"\n" + line  # a crash has cut the last one off
+                os.pwrite(descriptor, line, size)
+                os.fsync(descriptor)
+            except OSError as error:
+                raise DataDirectoryError(f"{self.path / name}: can't be written: {error.strerror}") from error
+            return size + len(line)
+
+    def read_added(self, name: str, mark: Mark | None) -> tuple[Mark | None, bytes]:
+        """The whole lines behind `mark`, and the next mark; all lines if the file is another one since."""
+        try:
+            descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None, b""
+        except OSError as error:
+            raise DataDirectoryError(f"{self.path / name}: {error.strerror}") from error
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            self._check(status, self.path / name, "600")
+            start = mark[1] if mark is not None and mark[0] == status.st_ino else 0
+            file.seek(start if start <= status.st_size else 0)
+            added = file.read(_FILE_LIMIT_BYTES)
+            whole = added.rfind(b"\n") + 1
+            return (status.st_ino, file.tell() - len(added) + whole), added[:whole]
 
     @contextmanager
     def _open_own(self, name: str) -> Generator[int]:

@@ -136,6 +136,17 @@ export function stats({ peer }) {
   return collectStats(peers.get(peer).pc);
 }
 
+/** The candidate pairs that carry something, by the types of their candidates. */
+export async function pairs({ peer }) {
+  const report = await peers.get(peer).pc.getStats();
+  return [...report.values()]
+    .filter(({ type, state, bytesSent }) => type === "candidate-pair" && state === "succeeded" && bytesSent > 0)
+    .map(({ localCandidateId, remoteCandidateId }) => ({
+      local: report.get(localCandidateId)?.candidateType,
+      remote: report.get(remoteCandidateId)?.candidateType,
+    }));
+}
+
 export function descriptions({ peer }) {
   const { pc } = peers.get(peer);
   return { local: pc.localDescription?.sdp ?? "", remote: pc.remoteDescription?.sdp ?? "" };

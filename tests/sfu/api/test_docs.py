@@ -39,6 +39,7 @@ def test_every_error_code_is_on_the_page(code: str) -> None:
     ("name", "shown"),
     [
         (limits.CALLS_PER_SECOND.name, str(limits.CALLS_PER_SECOND.default)),
+        (limits.TURN_CALLS_PER_SECOND.name, str(limits.TURN_CALLS_PER_SECOND.default)),
         (limits.REQUESTS_UNDER_WAY.name, str(limits.REQUESTS_UNDER_WAY.default)),
         (limits.BODY_BYTES.name, str(limits.BODY_BYTES.default)),
         (service.SESSIONS_LIMIT.name, f"{service.SESSIONS_LIMIT.default:,}"),

@@ -12,6 +12,7 @@ import sfu
 from sfu.base.settings import declared
 from sfu.cli.config import markdown_page
 from sfu.cli.options import all_settings
+from turn.node import SETTINGS as TURN_SETTINGS
 
 if TYPE_CHECKING:
     from tests.sfu.cli.command import Command
@@ -70,11 +71,17 @@ def test_the_page_of_the_docs_is_what_the_command_writes(orchard: Command) -> No
     )
 
 
-def test_settings_that_serve_does_not_read_are_not_among_its_own(orchard: Command) -> None:
-    importlib.import_module("turn.policy")
-    assert "turn" in {setting.section for setting in declared()}
-    assert "turn" not in {setting.section for setting in all_settings()}
-    assert "turn.policy" not in orchard("config").out
+def test_settings_of_the_turn_server_are_among_those_of_serve(orchard: Command) -> None:
+    shown = {setting.name for setting in all_settings()}
+    assert {setting.name for setting in TURN_SETTINGS} <= shown
+    assert {"turn.enabled", "turn.host", "turn.credential_ttl", "turn.credential_ttl_limit"} <= shown
+    assert "turn.policy" in orchard("config").out
+
+
+def test_a_setting_that_nobody_reads_is_not_shown() -> None:
+    importlib.import_module("turn.credentials")
+    assert "turn.userhashes" in {setting.name for setting in declared()}
+    assert "turn.userhashes" not in {setting.name for setting in all_settings()}
 
 
 def test_the_version_is_the_packages(orchard: Command) -> None:

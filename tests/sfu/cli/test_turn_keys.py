@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sfu.directory.files import DataDirectory
-from sfu.turn import TurnKeys
+from sfu.turn.keys import TurnKeys
 
 if TYPE_CHECKING:
     from tests.sfu.cli.command import Command, Result

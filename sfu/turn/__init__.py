@@ -1,0 +1,1 @@
+"""TURN in this deployment: keys and revocations in files, a server beside the node, credentials over HTTP."""

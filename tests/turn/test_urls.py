@@ -1,0 +1,61 @@
+"""URLs of the server: what is listened on, the likeliest way out of a network first."""
+
+from __future__ import annotations
+
+from sfu.base.settings import Listen
+from turn.tuples import Transport
+from turn.urls import ice_urls
+
+UDP, TCP, TLS = Transport.UDP, Transport.TCP, Transport.TLS
+
+
+def on(*listening: tuple[Transport, int], host: str = "") -> list[tuple[Transport, Listen]]:
+    return [(transport, Listen(host, port)) for transport, port in listening]
+
+
+def test_the_published_list_comes_out_in_its_order() -> None:
+    urls = ice_urls(
+        on((TLS, 443), (TLS, 5349), (TCP, 80), (TCP, 3478), (UDP, 443), (UDP, 3478)), name="turn.example.org"
+    )
+    assert urls.stun == ("stun:turn.example.org:3478",)
+    assert urls.turn == (
+        "turn:turn.example.org:3478?transport=udp",
+        "turn:turn.example.org:443?transport=udp",
+        "turn:turn.example.org:3478?transport=tcp",
+        "turn:turn.example.org:80?transport=tcp",
+        "turns:turn.example.org:5349?transport=tcp",
+        "turns:turn.example.org:443?transport=tcp",
+    )
+
+
+def test_port_53_is_not_told_since_no_browser_connects_to_it() -> None:
+    assert ice_urls(on((UDP, 53), (UDP, 3478)), name="t").turn == ("turn:t:3478?transport=udp",)
+    assert ice_urls(on((UDP, 53)), name="t") == ((), ())
+
+
+def test_without_a_name_urls_have_the_addresses_that_are_listened_on() -> None:
+    hosts = ["192.0.2.1", "2001:db8::1"]
+    assert ice_urls(on((UDP, 3478)), hosts=hosts).turn == (
+        "turn:192.0.2.1:3478?transport=udp",
+        "turn:[2001:db8::1]:3478?transport=udp",
+    )
+    assert ice_urls(on((UDP, 3478), host="0.0.0.0"), hosts=hosts).turn == (
+        "turn:192.0.2.1:3478?transport=udp",
+    )
+    assert ice_urls(on((UDP, 3478), host="192.0.2.9"), hosts=hosts).turn == (
+        "turn:192.0.2.9:3478?transport=udp",
+    )
+
+
+def test_behind_a_nat_clients_are_told_the_address_before_it() -> None:
+    told = {"10.0.0.5": "203.0.113.7"}
+    urls = ice_urls(on((UDP, 3478), host="10.0.0.5"), told=told)
+    assert urls.turn == ("turn:203.0.113.7:3478?transport=udp",)
+
+
+def test_a_name_may_be_an_ipv6_address() -> None:
+    assert ice_urls(on((UDP, 1)), name="2001:db8::1").turn == ("turn:[2001:db8::1]:1?transport=udp",)
+
+
+def test_where_nothing_is_listened_on_there_is_no_url() -> None:
+    assert ice_urls([], name="turn.example.org") == ((), ())
