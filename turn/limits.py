@@ -218,7 +218,7 @@ STRANGERS_BYTES = Setting(
     ByteSize(2048),
     unit="B",
     minimum=1024,
-    maximum=65_536,
+    maximum=4096,
     help="Largest message on a TURN connection that has not authenticated",
 )
 CONTROL_BYTES = Setting(
@@ -227,7 +227,7 @@ CONTROL_BYTES = Setting(
     ByteSize(4096),
     unit="B",
     minimum=1024,
-    maximum=65_536,
+    maximum=4096,
     help="Largest request on a TURN connection; data may be as large as a datagram",
 )
 WRITE_QUEUE_BYTES = Setting(

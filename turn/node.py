@@ -11,20 +11,26 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sfu.base.log import get_logger
-from sfu.base.settings import ByteSize, Listen, Setting
+from sfu.base.settings import ByteSize, Listen, Setting, Source
 from sfu.net.interfaces import interface_hosts
+from sfu.net.tcp import open_tcp
 from sfu.net.udp import OpenError, open_udp
-from turn import limits, policy
+from turn import certificate, limits, policy
 from turn.addresses import RELAY, relay_hosts
 from turn.auth import Authenticator
+from turn.certificate import CertificateError
 from turn.credentials import REALM, REVOKED, SECRETS, Credentials, Keys
+from turn.datapath import DataPath
 from turn.nonce import Nonces
 from turn.openings import Opener
 from turn.ports import PORTS, RESERVATIONS, RESERVATIONS_PER_USER, RelayPorts, parse_range
 from turn.records import record
 from turn.relay import Relay
 from turn.server import Server
-from turn.udp import UdpRelay, UdpService
+from turn.streams import Streams
+from turn.tcp import TcpService
+from turn.tuples import Transport
+from turn.udp import UdpService
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,6 +55,20 @@ UDP = Setting(
     check=_wrong_listens,
     help="Where STUN and TURN clients are heard over UDP, [HOST:]PORT each",
 )
+TCP = Setting(
+    "turn.tcp",
+    tuple[str, ...],
+    ("3478",),
+    check=_wrong_listens,
+    help="Where STUN and TURN clients are heard over TCP, [HOST:]PORT each",
+)
+TLS = Setting(
+    "turn.tls",
+    tuple[str, ...],
+    ("5349",),
+    check=_wrong_listens,
+    help="Where STUN and TURN clients are heard over TLS, [HOST:]PORT each; nowhere without a certificate",
+)
 STRICT = Setting(
     "turn.strict_ports",
     bool,
@@ -64,13 +84,28 @@ BUFFER = Setting(
 )
 
 SETTINGS: Final = (
-    *(UDP, STRICT, BUFFER, RELAY, PORTS, RESERVATIONS, RESERVATIONS_PER_USER),
+    *(
+        UDP,
+        TCP,
+        TLS,
+        certificate.CERTIFICATE,
+        certificate.KEY,
+        STRICT,
+        BUFFER,
+        RELAY,
+        PORTS,
+        RESERVATIONS,
+        RESERVATIONS_PER_USER,
+    ),
     *(REALM, SECRETS, REVOKED, limits.NONCE_S, limits.CREDENTIAL_MOST_S),
     *(policy.POLICY, policy.MEDIA, policy.MEET, policy.ALLOW, policy.DENY),
     *(limits.ALLOCATIONS, limits.ALLOCATIONS_PER_USER, limits.ALLOCATIONS_PER_ADDRESS, limits.LIFETIME_S),
     *(limits.PERMISSIONS, limits.CHANNELS, limits.STRICT_CHANNELS),
     *(limits.PEERS_PER_SECOND, limits.PEERS_BURST, limits.PACKETS_PER_SECOND, limits.BITS_PER_SECOND),
     *(limits.REPLIES_PER_SECOND, limits.FAILURES_PER_MINUTE, limits.RATE_SLOTS),
+    *(limits.HANDSHAKE_S, limits.MESSAGE_S, limits.UNALLOCATED_S),
+    *(limits.STRANGERS, limits.STRANGERS_PER_ADDRESS, limits.STRANGERS_BYTES, limits.CONTROL_BYTES),
+    *(limits.WRITE_QUEUE_BYTES,),
 )
 """What `orchard turn` reads."""
 
@@ -95,12 +130,16 @@ class TurnNode:
         self._media = tuple(media)
         self._keys = keys or Keys(shared=tuple(secret.encode() for secret in config[SECRETS]))
         self._stack = contextlib.ExitStack()
+        self._sockets = self._stack.enter_context(contextlib.ExitStack())  # closed after all else has stopped
+        self._hosts: list[str] = []
         self._armed: asyncio.TimerHandle | None = None
         self._relay: Relay
         self.credentials: Credentials
         self.server: Server
         self.listens: list[Listen] = []
         """Where clients are heard over UDP, with the ports that the system chose."""
+        self.tcp_listens: list[Listen] = []
+        self.tls_listens: list[Listen] = []
 
     def start(self) -> None:
         """Open everything and serve on the running loop. Raises TurnError, and leaves nothing open then."""
@@ -137,12 +176,20 @@ class TurnNode:
             allocations_max=bounds.allocations,
             permissions_each=bounds.permissions,
             channels_each=bounds.channels,
+            streams_max=bounds.allocations + bounds.strangers,
+            stranger_bytes=bounds.stranger_bytes,
+            control_bytes=bounds.control_bytes,
+            write_queue=bounds.write_queue_bytes,
         )
         relay.set_own_ports(peers.own_ports())
-        udp = UdpRelay(relay, packets_per_s=bounds.packets_per_s, bytes_per_s=bounds.bytes_per_s)
+        self._relay = relay
+        self._hosts = [host for held in hosts.values() for host in (held.host, held.told)]
+        has_tls = self._show_certificate()
+        streams = Streams(limits.Strangers(bounds))
+        path = DataPath(relay, streams, packets_per_s=bounds.packets_per_s, bytes_per_s=bounds.bytes_per_s)
         self.server = Server(
             authenticator=Authenticator(nonces, self.credentials),
-            relay=udp,
+            relay=path,
             opener=Opener(
                 RelayPorts(
                     *ports,
@@ -155,8 +202,12 @@ class TurnNode:
             policy=peers,
             limits=limits.Limits(bounds),
         )
-        self._relay = relay
-        service = UdpService(self.server, relay, udp, self._listen(relay), heard=self._heard)
+        tcp = TcpService(self.server, relay, path, streams, bounds, heard=self._heard)
+        service = UdpService(self.server, relay, path, tcp, self._listen(relay), heard=self._heard)
+        self._stack.callback(tcp.stop)
+        self._accept(tcp, TCP, Transport.TCP, self.tcp_listens)
+        if has_tls:
+            self._accept(tcp, TLS, Transport.TLS, self.tls_listens)
         service.start()
         self._stack.callback(self.server.stop)
         self._stack.callback(service.stop)
@@ -186,6 +237,51 @@ class TurnNode:
         if not listeners:
             raise TurnError(f"{UDP.flag} {', '.join(self._config[UDP])}: not one of these ports can be had")
         return listeners
+
+    def _accept(
+        self, tcp: TcpService, setting: Setting[tuple[str, ...]], transport: Transport, listens: list[Listen]
+    ) -> None:
+        """Open the sockets on which connections are awaited."""
+        for text in self._config[setting]:
+            listen = Listen.parse(text)
+            try:
+                sock = open_tcp(listen.host, listen.port, setting=setting.flag)
+            except OpenError as error:
+                if self._config[STRICT]:
+                    raise TurnError(str(error)) from error
+                log.warning("turn.not_listening", error=str(error))
+                continue
+            self._sockets.callback(sock.close)
+            tcp.listen(sock, transport)
+            listens.append(Listen(listen.host, int(sock.getsockname()[1])))
+
+    def _show_certificate(self) -> bool:
+        """Read the certificate that new connections are shown; False if there is none. Raises TurnError."""
+        try:
+            pair = certificate.read_pair(self._config, self._hosts, time.time())
+        except CertificateError as error:
+            raise TurnError(str(error)) from error
+        if pair is None:
+            if self._config.source(TLS) is not Source.DEFAULT and self._config[TLS]:
+                raise TurnError(
+                    f"{TLS.flag} {', '.join(self._config[TLS])}: TLS needs a certificate; give "
+                    f"{certificate.CERTIFICATE.flag} and {certificate.KEY.flag}, or for a trial "
+                    f"{certificate.CERTIFICATE.flag} {certificate.SELF_MADE}"
+                )
+            return False
+        try:
+            self._relay.set_certificate(*pair)
+        except ValueError as error:
+            files = ", ".join(self._config[setting] for setting in (certificate.CERTIFICATE, certificate.KEY))
+            raise TurnError(
+                f"{certificate.CERTIFICATE.flag}, {certificate.KEY.flag} {files}: {error}"
+            ) from error
+        return True
+
+    def reload(self) -> None:
+        """Read the certificate anew: connections from now on get it, those that are there go on. Raises
+        TurnError, and changes nothing then."""
+        self._show_certificate()
 
     def relay_counters(self) -> dict[str, int]:
         """Totals of the relay by name; `drop_` names a reason."""

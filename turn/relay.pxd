@@ -110,6 +110,50 @@ cdef extern from "sockets.h" nogil:
     void socket_dont_fragment(int fd, int family, bint on)
 
 
+cdef extern from "framing.h" nogil:
+    enum:
+        FRAMING_MORE, FRAMING_KNOWN, FRAMING_GARBAGE, FRAMING_TOO_LARGE
+    struct framing_limits:
+        uint32_t control, data
+    struct framing_t "framing":
+        uint32_t size, padded
+    int framing_next(framing_t *f, const uint8_t *p, uint32_t n, const framing_limits *limits)
+
+
+cdef extern from "tls.h" nogil:
+    ctypedef struct SSL_CTX:
+        pass
+    enum:
+        TLS_NO_CERTIFICATE, TLS_NO_KEY, TLS_NO_PAIR
+    int tls_make(SSL_CTX **out, const void *chain, int chain_size, const void *key, int key_size)
+    void SSL_CTX_free(SSL_CTX *c)
+
+
+cdef extern from "stream.h" nogil:
+    struct stream_t "stream":
+        int fd
+        void *ssl                # NULL: plain TCP
+        uint32_t generation
+        uint32_t next            # free, or ended and not told yet
+        uint32_t allocation
+        int64_t since_us, unallocated_us, partial_us
+        uint8_t *held            # of a message that is not whole
+        uint32_t held_size, held_need
+        uint32_t armed
+        bint used, open, heard, again
+        int end
+    int stream_open(stream_t *s, int fd, SSL_CTX *tls)
+    void stream_close(stream_t *s)
+    int stream_handshake(stream_t *s)
+    uint32_t stream_receive(stream_t *s, uint8_t *out, uint32_t room, int *ended)
+    uint32_t stream_queued(const stream_t *s)
+    int stream_flush(stream_t *s)
+    int stream_put(stream_t *s, const uint8_t *data, uint32_t size)
+    int stream_hold(stream_t *s, const uint8_t *data, uint32_t size, uint32_t need)
+    void stream_hold_nothing(stream_t *s)
+    void stream_arm(stream_t *s, int epoll, uint64_t tag)
+
+
 cdef enum:
     NONE = 0xffffffff            # no entry; equal to HASH_NONE
     LISTENERS = 32
@@ -122,6 +166,11 @@ cdef enum:
     ICMP_KEPT = 256              # words of ICMP between two `take_icmp`
     ICMP_PER_SOCKET = 8          # read at a time
     ICMP_PER_S = 10              # for one allocation: each is built in Python and signed by nobody; chosen
+    STREAM_BYTES = 131072        # read from a stream at a time, and gathered for one: more than any message has
+    STREAM_MESSAGES = 16         # handed up from one stream at a time: the others wait less
+    STREAM_DIRECT = 4096         # of a longer message no byte is moved for each piece that comes
+    STREAM_REPLIES = 16384       # answers that may wait beyond what data may
+    HANDSHAKES = 8               # steps of TLS handshakes in one call: each may take a millisecond. Chosen
     SWEEP_US = 1_000_000         # between two searches of all allocations for what is over, where a table is full
 
 # Why a datagram goes no further. Order as in DROP_NAMES (parts/tables.pxi).
@@ -146,7 +195,22 @@ cdef enum Drop:
     DROP_TOO_LONG                # with its head it fits no datagram
     DROP_NO_PATH                 # without the address that was hit
     DROP_ICMP                    # word of what came to nothing, that no permission covers or too much of it
+    DROP_WRITE_QUEUE             # to a client that does not read its stream
     DROPS
+
+# Why a stream is over. Order as in END_NAMES (parts/streams.pxi); 0 is none.
+cdef enum End:
+    END_NONE
+    END_CLOSED                   # by the client, or its network
+    END_GARBAGE                  # neither STUN nor ChannelData
+    END_TOO_LARGE                # a message that claims more than it may
+    END_HANDSHAKE                # TLS failed
+    END_HANDSHAKE_TIME           # ... or took too long
+    END_MESSAGE_TIME             # a message, or the first, took too long
+    END_UNALLOCATED              # for too long without an allocation
+    END_UNREAD                   # asks and does not read the answers
+    END_MEMORY
+    ENDS
 
 
 # A socket on which clients arrive. The descriptor is the caller's.
@@ -195,7 +259,8 @@ cdef struct Allocation:
     uint32_t generation
     bint used
     uint32_t next_free
-    uint32_t listener
+    uint32_t listener            # NONE: the client is on a stream
+    uint32_t stream              # NONE: the client is on UDP
     uint8_t path[38]
     uint64_t hash
     batch_destination to         # the client
@@ -225,6 +290,13 @@ cdef struct Control:
     uint32_t listener
     uint32_t size
     uint8_t path[38]
+    uint8_t data[4096]
+
+
+# The like from a stream.
+cdef struct StreamControl:
+    uint64_t stream
+    uint32_t size
     uint8_t data[4096]
 
 
@@ -270,5 +342,23 @@ cdef class Relay:
     cdef uint64_t received, overflow, calls, waits, control_in, replies
     cdef uint64_t channel_in, send_in, channel_out, data_out
 
+    # streams
+    cdef stream_t *streams
+    cdef StreamControl *stream_controls
+    cdef uint8_t *stream_in      # what has been read of the stream under way
+    cdef uint8_t *stage          # what goes out to stream `staged_for` next ...
+    cdef uint32_t staged, staged_for   # ... bytes of it
+    cdef SSL_CTX *tls            # for new connections; each holds its own
+    cdef uint32_t streams_max, stream_top, stream_free, stream_live
+    cdef uint32_t ended_first, ended_last   # those that are over and not told yet, by `next`
+    cdef uint32_t stream_control_count
+    cdef uint32_t stream_queue   # bytes that may wait for a client
+    cdef framing_limits strange, known   # without and with an allocation
+    cdef uint32_t handshakes     # steps that are left for the call under way
+    cdef bint sated              # no more of streams is to be taken in by this call
+    cdef uint64_t streams_opened, stream_bytes_in, stream_bytes_out
+    cdef uint64_t ends[16]
+
     cdef uint32_t allocation_of(self, uint64_t handle) except? NONE
+    cdef uint32_t stream_of(self, uint64_t stream) except? NONE
     cdef Listener *listener_of(self, uint32_t listener) except NULL

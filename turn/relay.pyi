@@ -9,8 +9,8 @@ class TableFull(Exception):
     """A table has reached its bound; the text names it."""
 
 class Relay:
-    """Data between the clients of a TURN server and their peers, over UDP, without Python (RFC 8656 11,
-    12, 14).
+    """Data between the clients of a TURN server, on UDP, TCP and TLS, and their peers on UDP, without
+    Python (RFC 8656 11, 12, 14).
 
     It knows clients by the path on which they arrive, and does as it is told: who may have an allocation,
     which peers are allowed and for how long is for the caller to say. All times are µs of the monotonic
@@ -29,10 +29,18 @@ class Relay:
         channels_each: int = 64,
         control_per_call: int = 128,
         slice_us: int = 5_000,
+        streams_max: int = 0,
+        stranger_bytes: int = 2048,
+        control_bytes: int = 4096,
+        write_queue: int = 262_144,
     ) -> None:
         """`seed`: at least 8 secret bytes, so that nobody can choose what collides in the tables.
         `..._each` is the bound of one allocation. One call hands up at most `control_per_call` STUN
-        messages, half of them from clients without an allocation, and relays for about `slice_us`."""
+        messages, half of them from clients without an allocation, and relays for about `slice_us`.
+
+        Streams: at most `streams_max`; a message on one without an allocation may claim `stranger_bytes`,
+        a request on one that has `control_bytes` (4,096 at most both); `write_queue` bytes may wait for a
+        client that reads slowly, then datagrams for it are dropped."""
 
     def fileno(self) -> int:
         """A descriptor that is readable while any socket of the relay is: the loop watches this one."""
@@ -46,12 +54,43 @@ class Relay:
 
     def on_readable(self, now_us: int) -> list[tuple[int, Path, bytes]]:
         """Relay what waits. Returns the STUN messages that are not for the relay, as (listener, path,
-        message): all but Send indications. They are STUN by their header alone. Call `take_icmp`
-        afterwards."""
+        message): all but Send indications. They are STUN by their header alone. Call `take_icmp`,
+        `take_stream_messages` and, when those were answered, `take_ended` afterwards."""
 
     def send(self, listener: int, path: Path, data: bytes) -> bool:
         """Send one datagram to a client at once, from the address that `path` names as ours. False when
         the kernel did not take it: then it is lost."""
+
+    def set_certificate(self, chain: bytes, key: bytes) -> None:
+        """What new TLS connections are shown: PEM texts of a certificate with those that vouch for it, and
+        of its key without a password. Connections that there are keep theirs. Raises ValueError."""
+
+    def add_stream(self, fd: int, tls: bool, now_us: int) -> int:
+        """Take over the descriptor of a TCP connection that a client opened, of TLS or not; returns the
+        stream's handle. Where this raises TableFull, OSError, or ValueError (no certificate), the
+        descriptor stays the caller's."""
+
+    def drop_stream(self, stream: int) -> None:
+        """Close a stream; its handle is stale. Raises ValueError while it has an allocation."""
+
+    def send_stream(self, stream: int, data: bytes) -> bool:
+        """Send a message, whole and with its padding, on a stream, behind what waits there. False where
+        the stream is over."""
+
+    def take_stream_messages(self) -> list[tuple[int, bytes]]:
+        """The STUN messages of the last `on_readable` that came on streams and are not for the relay, as
+        (stream, message). What a stream has beyond 16 waits for the next call."""
+
+    def end_overdue(self, now_us: int, handshake_us: int, message_us: int, unallocated_us: int) -> None:
+        """End the streams that take longer than this: for TLS's handshake; for the first message, and for
+        the rest of any message whose beginning has come; that have no allocation for so long."""
+
+    def take_ended(self) -> list[tuple[int, str]]:
+        """The streams that are over since the last call, and why; each is to be dropped. They are read no
+        more, but answers still go to a client that has closed its side alone."""
+
+    def add_streamed(self, stream: int, packets_per_s: int, bytes_per_s: int) -> int:
+        """As `add`, for the client on a stream."""
 
     def add(self, listener: int, path: Path, packets_per_s: int, bytes_per_s: int) -> int:
         """An allocation for the client on `path`; returns its handle. It may send, and be sent, so many
@@ -91,7 +130,8 @@ class Relay:
         datagrams dropped in either direction."""
 
     def counters(self) -> dict[str, int]:
-        """Totals since the start, by name: datagrams, bytes and calls, and losses by reason (`drop_...`)."""
+        """Totals since the start, by name: datagrams, bytes and calls, losses by reason (`drop_...`), and
+        why streams were over (`end_...`)."""
 
     def live(self) -> dict[str, int]:
-        """Entries in use: allocations, sockets, permissions, channels."""
+        """Entries in use: allocations, sockets, permissions, channels, streams."""

@@ -5,14 +5,14 @@
     clients <- listener <- head <- rate <- permission <- channel or address <- relay socket <- peers
 
 Its structs are in relay.pxd, its parts below, what each method promises in relay.pyi. What is neither data nor junk is
-STUN for Python, which decides who may send what to whom. No Python object is made on the way of data, no data is
-copied, and nothing is allocated.
+STUN for Python, which decides who may send what to whom. No Python object is made on the way of data, and on UDP no
+data is copied and nothing is allocated. Clients may come by TCP and TLS (streams) in place of a listener.
 """
 
 import os
 
 from libc.errno cimport errno
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from sfu.net.batch cimport BATCH_PATH, batch_clock_ns, batch_make_destination
@@ -29,7 +29,7 @@ cdef extern from "sys/socket.h" nogil:
 
 cdef extern from "sys/epoll.h" nogil:
     enum:
-        EPOLLIN, EPOLLERR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
+        EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
     ctypedef union epoll_data_t:
         uint64_t u64
     struct epoll_event:
@@ -41,7 +41,8 @@ cdef extern from "sys/epoll.h" nogil:
 
 
 cdef enum:
-    IS_LISTENER = 0x80000000     # in what epoll tells, with a listener; else allocation << 1 | side
+    IS_LISTENER = 0x80000000     # in what epoll tells, with a listener
+    IS_STREAM = 0x40000000       # ... with a stream; else allocation << 1 | side
 
 
 class StaleHandle(Exception):
@@ -55,6 +56,7 @@ class TableFull(Exception):
 include "parts/tables.pxi"
 include "parts/clients.pxi"
 include "parts/peers.pxi"
+include "parts/streams.pxi"
 
 
 cdef const uint8_t *path_key(bytes path) except NULL:
@@ -103,6 +105,10 @@ cdef class Relay:
         uint32_t channels_each=64,
         uint32_t control_per_call=128,
         int64_t slice_us=5_000,
+        uint32_t streams_max=0,
+        uint32_t stranger_bytes=2048,
+        uint32_t control_bytes=CONTROL_MAX,
+        uint32_t write_queue=262_144,
     ):
         cdef uint64_t seed_word
         self.epoll = -1
@@ -114,11 +120,19 @@ cdef class Relay:
             raise ValueError("room for at least one permission and one channel")
         if not control_per_call or slice_us <= 0:
             raise ValueError("at least one message handed up per call, and some time for each")
+        if streams_max >= 1 << 24:
+            raise ValueError(f"at most {(1 << 24) - 1} streams, not {streams_max}")
+        if stranger_bytes > CONTROL_MAX or control_bytes > CONTROL_MAX:
+            raise ValueError(f"messages of at most {CONTROL_MAX} bytes are handed up")
         memcpy(&seed_word, <const char *> seed, 8)
         self.allocations_max, self.permissions_max, self.channels_max = allocations_max, permissions_max, channels_max
         self.permissions_each, self.channels_each = permissions_each, channels_each
         self.controls_max, self.slice_ns = control_per_call, slice_us * 1000
         self.allocation_free = self.permission_free = self.channel_free = NONE
+        self.streams_max, self.stream_queue = streams_max, write_queue
+        self.strange.control = self.strange.data = stranger_bytes
+        self.known.control, self.known.data = control_bytes, 0xffffffff   # as much as 16 bits can say
+        self.stream_free = self.ended_first = self.ended_last = self.staged_for = NONE
         self.id_state = hash_mix(seed_word ^ 0x9e3779b97f4a7c15)
         self.swept_us = -SWEEP_US
         burst_init(&self.up)
@@ -137,6 +151,13 @@ cdef class Relay:
             or hash_init(&self.by_ip, seed_word, 256) < 0
         ):
             raise MemoryError
+        if streams_max:
+            self.streams = <stream_t *> calloc(streams_max, sizeof(stream_t))
+            self.stream_controls = <StreamControl *> calloc(control_per_call, sizeof(StreamControl))
+            self.stream_in = <uint8_t *> malloc(STREAM_BYTES)
+            self.stage = <uint8_t *> malloc(STREAM_BYTES)
+            if not self.streams or not self.stream_controls or not self.stream_in or not self.stage:
+                raise MemoryError
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:
             raise OSError(errno, os.strerror(errno))
@@ -150,6 +171,15 @@ cdef class Relay:
                     socket_close(self, &self.allocations[i], 1)
         if self.epoll >= 0:
             close(self.epoll)
+        if self.streams != NULL:
+            for i in range(self.stream_top):
+                if self.streams[i].used:
+                    stream_close(&self.streams[i])
+        SSL_CTX_free(self.tls)
+        free(self.streams)
+        free(self.stream_controls)
+        free(self.stream_in)
+        free(self.stage)
         intake_free(&self.io)
         free(self.allocations)
         free(self.permissions)
@@ -210,7 +240,8 @@ cdef class Relay:
         cdef uint32_t i
         cdef Control *c
         self.now_us, self.now_ns = now_us, now_us * 1000
-        self.control_count = self.strange_count = 0
+        self.control_count = self.strange_count = self.stream_control_count = 0
+        self.handshakes, self.sated = HANDSHAKES, False
         self.calls += 1
         with nogil:
             relay_run(self)
@@ -247,7 +278,118 @@ cdef class Relay:
         self.icmp_count = 0
         return out
 
+    # streams
+
+    cdef uint32_t stream_of(self, uint64_t stream) except? NONE:
+        cdef uint32_t i = <uint32_t> stream
+        if i >= self.stream_top or not self.streams[i].used or self.streams[i].generation != stream >> 32:
+            raise StaleHandle(f"stream {stream:#x}")
+        return i
+
+    def set_certificate(self, bytes chain not None, bytes key not None):
+        cdef SSL_CTX *tls = NULL
+        cdef int fault = tls_make(&tls, <const char *> chain, <int> len(chain), <const char *> key, <int> len(key))
+        if fault == TLS_NO_CERTIFICATE:
+            raise ValueError("no certificate in PEM, or one that can't be used")
+        if fault == TLS_NO_KEY:
+            raise ValueError("no private key in PEM, or one with a password")
+        if fault == TLS_NO_PAIR:
+            raise ValueError("the key is not the certificate's")
+        if fault < 0:
+            raise MemoryError
+        SSL_CTX_free(self.tls)   # connections that were made with it keep it
+        self.tls = tls
+
+    def add_stream(self, int fd, bint tls, int64_t now_us):
+        cdef epoll_event event
+        cdef stream_t *s
+        cdef uint32_t i
+        if tls and self.tls == NULL:
+            raise ValueError("no certificate")
+        i = stream_take(self)
+        if i == NONE:
+            raise TableFull(f"streams: {self.streams_max}")
+        s = &self.streams[i]
+        if stream_open(s, fd, self.tls if tls else NULL) < 0:
+            stream_give(self, i)
+            raise OSError(errno, os.strerror(errno))
+        s.since_us = s.unallocated_us = now_us
+        event.events = s.armed = EPOLLIN
+        event.data.u64 = IS_STREAM | i
+        if epoll_ctl(self.epoll, EPOLL_CTL_ADD, fd, &event) < 0:
+            raised = OSError(errno, os.strerror(errno))
+            s.fd = -1   # it stays the caller's
+            stream_close(s)
+            stream_give(self, i)
+            raise raised
+        self.streams_opened += 1
+        return handle_of(i, s.generation)
+
+    def drop_stream(self, uint64_t stream):
+        cdef uint32_t i = self.stream_of(stream)
+        if self.streams[i].allocation != NONE:
+            raise ValueError("an allocation is left")
+        if self.streams[i].end == END_NONE:
+            epoll_ctl(self.epoll, EPOLL_CTL_DEL, self.streams[i].fd, NULL)
+        else:
+            stream_untold(self, i)
+        stream_close(&self.streams[i])
+        stream_give(self, i)
+
+    def send_stream(self, uint64_t stream, bytes data not None):
+        cdef uint32_t i = self.stream_of(stream)
+        cdef stream_t *s = &self.streams[i]
+        if s.end not in (END_NONE, END_CLOSED) or not s.open:
+            return False
+        if stream_queued(s) + len(data) > self.stream_queue + STREAM_REPLIES:
+            stream_end(self, i, END_UNREAD)
+            return False
+        if stream_put(s, <const uint8_t *> <const char *> data, <uint32_t> len(data)) < 0:
+            stream_end(self, i, END_CLOSED)
+            return False
+        if s.end == END_NONE:
+            stream_arm(s, self.epoll, IS_STREAM | i)
+        self.stream_bytes_out += len(data)
+        self.replies += 1
+        return True
+
+    def take_stream_messages(self):
+        cdef uint32_t i
+        cdef StreamControl *c
+        out = []
+        for i in range(self.stream_control_count):
+            c = &self.stream_controls[i]
+            out.append((c.stream, c.data[: c.size]))
+        self.stream_control_count = 0
+        return out
+
+    def end_overdue(self, int64_t now_us, int64_t handshake_us, int64_t message_us, int64_t unallocated_us):
+        self.now_us, self.now_ns = now_us, now_us * 1000
+        streams_overdue(self, handshake_us, message_us, unallocated_us)
+
+    def take_ended(self):
+        cdef uint32_t i = self.ended_first
+        out = []
+        while i != NONE:
+            out.append((handle_of(i, self.streams[i].generation), END_NAMES[self.streams[i].end - 1]))
+            i = self.streams[i].next
+        self.ended_first = self.ended_last = NONE
+        return out
+
     # allocations
+
+    def add_streamed(self, uint64_t stream, uint64_t packets_per_s, uint64_t bytes_per_s):
+        cdef uint32_t at = self.stream_of(stream)
+        cdef uint32_t i
+        if self.streams[at].allocation != NONE:
+            raise ValueError("the client on this stream has an allocation")
+        i = allocation_take(self)
+        if i == NONE:
+            raise TableFull(f"allocations: {self.allocations_max}")
+        self.allocations[i].stream = at
+        self.streams[at].allocation = i
+        allocation_rates(&self.allocations[i], packets_per_s, bytes_per_s)
+        return handle_of(i, self.allocations[i].generation)
 
     def add(self, uint32_t listener, bytes path not None, uint64_t packets_per_s, uint64_t bytes_per_s):
         cdef const uint8_t *key = path_key(path)
@@ -271,9 +413,7 @@ cdef class Relay:
         memcpy(a.path, key, BATCH_PATH)
         a.to = to
         a.client_v4 = frame_is_v4(key)
-        a.up.packets_per_s = a.down.packets_per_s = packets_per_s
-        a.up.bytes_per_s = a.down.bytes_per_s = bytes_per_s
-        a.icmp.packets_per_s = ICMP_PER_S
+        allocation_rates(a, packets_per_s, bytes_per_s)
         return handle_of(i, a.generation)
 
     def remove(self, uint64_t handle):
@@ -387,6 +527,11 @@ cdef class Relay:
             "drop_send_full": self.up.drop_full + self.down.drop_full,
             "drop_send_refused": self.up.drop_refused + self.down.drop_refused,
         }
+        out["streams_opened"] = self.streams_opened
+        out["stream_bytes_in"] = self.stream_bytes_in
+        out["stream_bytes_out"] = self.stream_bytes_out
+        for i in range(1, ENDS):
+            out["end_" + END_NAMES[i - 1]] = self.ends[i]
         for i in range(DROPS):
             out["drop_" + DROP_NAMES[i]] = self.drops[i]
         return out
@@ -397,4 +542,5 @@ cdef class Relay:
             "sockets": self.socket_live,
             "permissions": self.permission_live,
             "channels": self.channel_live,
+            "streams": self.stream_live,
         }

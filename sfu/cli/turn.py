@@ -44,7 +44,8 @@ log = get_logger("turn")
 @turn.callback(invoke_without_command=True)
 @takes_settings(*_READ)
 def run(config: Config, *, context: typer.Context) -> None:
-    """Run a STUN and TURN server alone. SIGTERM or Ctrl-C ends it, and all allocations."""
+    """Run a STUN and TURN server alone. SIGTERM or Ctrl-C ends it, and all allocations; SIGHUP has it read
+    its certificate anew, which ends nothing."""
     if context.invoked_subcommand is not None:
         if any(config.source(setting) is Source.FLAG for setting in _READ):
             raise CommandError(f"`orchard turn {context.invoked_subcommand}`: flags go behind its command")
@@ -67,7 +68,9 @@ async def _run(config: Config) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    where = ", ".join(f"udp {listen}" for listen in node.listens)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, node)
+    heard = {"udp": node.listens, "tcp": node.tcp_listens, "tls": node.tls_listens}
+    where = ", ".join(f"{transport} {listen}" for transport, listens in heard.items() for listen in listens)
     out.print(f"Orchard {sfu.__version__} TURN is ready: {where}", highlight=False, markup=False)
     following = None
     if data is not None:
@@ -76,6 +79,15 @@ async def _run(config: Config) -> None:
     if following is not None:
         following.cancel()
     node.stop()
+
+
+def _reload(node: TurnNode) -> None:
+    try:
+        node.reload()
+    except TurnError as error:
+        log.error("turn.certificate_not_loaded", error=str(error))
+    else:
+        log.info("turn.certificate_loaded")
 
 
 def _data_directory(config: Config) -> DataDirectory | None:

@@ -37,6 +37,15 @@ def unpacked_host(ip: bytes) -> str:
     return str(ipaddress.ip_address(ip))
 
 
+def unmapped_host(host: str) -> str:
+    """The literal address in a socket's name: IPv4 as such where the socket is of both families, and
+    without a scope."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)
+
+
 def _pack(host: str) -> bytes:
     address = ipaddress.ip_address(host)
     if isinstance(address, ipaddress.IPv4Address):

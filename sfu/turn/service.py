@@ -228,7 +228,11 @@ class TurnService:
         told = [relay.told for relay in relays.values()] if config[RELAY] else [at.host for at in self._media]
         by_family = {":" in host: host for host in reversed(told)}
         return ice_urls(
-            [(Transport.UDP, listen) for listen in node.listens],
+            [
+                *((Transport.UDP, listen) for listen in node.listens),
+                *((Transport.TCP, listen) for listen in node.tcp_listens),
+                *((Transport.TLS, listen) for listen in node.tls_listens),
+            ],
             name=config[HOST],
             hosts=[by_family[family] for family in sorted(by_family)],  # IPv4 before IPv6
             told={relay.host: relay.told for relay in relays.values()},

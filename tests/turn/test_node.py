@@ -34,6 +34,7 @@ def config(**settings: str | list[str]) -> Config:
     """Settings of `turn`, over those that suit a test on loopback."""
     values: dict[str, str | list[str]] = {
         "turn.udp": ["127.0.0.1:0"],
+        "turn.tcp": ["127.0.0.1:0"],
         "turn.relay": ["127.0.0.1"],
         "turn.allow": ["127.0.0.1"],
         "turn.secrets": [SECRET],

@@ -1,4 +1,4 @@
-# Owns the words of ICMP: datagrams of peers, on their way to clients. Calls tables and clients.
+# Owns the words of ICMP: datagrams of peers, on their way to clients. Calls tables, clients and streams.
 
 
 cdef inline void next_id(Relay r, uint64_t *id) noexcept nogil:
@@ -21,6 +21,8 @@ cdef int peer_datagram(
         return drop_of(r, a, DROP_TOO_LONG)
     if not bucket_take(&a.down, size, r.now_ns):
         return drop_of(r, a, DROP_PEER_RATE)
+    if a.stream != NONE:
+        return stream_out(r, a, channel, peer, data, size, head)
     out = burst_head(&r.down)
     if alone:
         out = data - head
@@ -77,7 +79,8 @@ cdef uint32_t relay_read(Relay r, uint32_t index, uint32_t side, uint32_t first)
     cdef uint32_t i
     cdef uint32_t count = intake_receive(&r.io, s.fd, first, s.want, False)
     s.want = intake_want(s.want, count, PER_RELAY)   # where more waits the next epoll_wait says so
-    burst_use(&r.down, r.listeners[a.listener].fd)
+    if a.stream == NONE:
+        burst_use(&r.down, r.listeners[a.listener].fd)
     for i in range(count):
         peer_slot(r, index, side, &r.io.slots[first + i])
     return count
@@ -122,6 +125,9 @@ cdef void relay_run(Relay r) noexcept nogil:
             break
         for i in range(count):
             what = events[i].data.u64
+            if what & IS_STREAM:
+                stream_event(r, <uint32_t> (what ^ IS_STREAM), events[i].events)
+                continue
             if what & IS_LISTENER:
                 burst_flush(&r.down)   # its slots are needed
                 first = 0
@@ -135,6 +141,7 @@ cdef void relay_run(Relay r) noexcept nogil:
                 icmp_read(r, <uint32_t> (what >> 1), side)
             first += relay_read(r, <uint32_t> (what >> 1), side, first)
         burst_flush(&r.down)
+        stage_send(r)
         first = 0
-        if batch_clock_ns() >= until_ns:
+        if r.sated or batch_clock_ns() >= until_ns:
             break

@@ -1,4 +1,4 @@
-# Owns allocations, permissions and channels, their free lists and indexes, and the drop counters; calls no other part.
+# Owns allocations, permissions and channels, their free lists and indexes, and the drop counters; of the other parts calls stream_freed alone.
 
 DROP_NAMES = (
     "strange",
@@ -21,6 +21,7 @@ DROP_NAMES = (
     "too_long",
     "no_path",
     "icmp",
+    "write_queue",
 )
 
 
@@ -69,9 +70,16 @@ cdef uint32_t allocation_take(Relay r) noexcept nogil:
     r.allocations[i].generation = generation + 1
     r.allocations[i].used = True
     r.allocations[i].permissions = r.allocations[i].channels = r.allocations[i].first = NONE
+    r.allocations[i].listener = r.allocations[i].stream = NONE
     r.allocations[i].sockets[0].fd = r.allocations[i].sockets[1].fd = -1
     r.allocation_live += 1
     return i
+
+
+cdef inline void allocation_rates(Allocation *a, uint64_t packets_per_s, uint64_t bytes_per_s) noexcept nogil:
+    a.up.packets_per_s = a.down.packets_per_s = packets_per_s
+    a.up.bytes_per_s = a.down.bytes_per_s = bytes_per_s
+    a.icmp.packets_per_s = ICMP_PER_S
 
 
 cdef void allocation_give(Relay r, uint32_t i) noexcept nogil:
@@ -97,7 +105,10 @@ cdef void allocation_drop(Relay r, uint32_t index) noexcept nogil:
         permission_remove(r, index, &a.permissions)
     socket_close(r, a, 0)
     socket_close(r, a, 1)
-    hash_delete(&r.by_path, a.hash)
+    if a.stream == NONE:
+        hash_delete(&r.by_path, a.hash)
+    else:
+        stream_freed(r, a.stream)
     allocation_give(r, index)
 
 

@@ -86,6 +86,19 @@ async def serving(
         await turn.stop()
 
 
+def over_tcp(api: Api) -> str:
+    return f"127.0.0.1:{api.node.tcp_listens[0].port}"
+
+
+async def test_urls_have_every_transport_that_is_listened_on(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data", tls="127.0.0.1:0", certificate="self-made") as api:
+        urls = (await api.post(LEGACY)).json()["iceServers"]["urls"]
+        assert urls[2:] == [
+            f"turn:{over_tcp(api)}?transport=tcp",
+            f"turns:127.0.0.1:{api.node.tls_listens[0].port}?transport=tcp",
+        ]
+
+
 @pytest.mark.parametrize("prefix", ["/v1", ""])
 async def test_api_3_1_the_answer_is_201_and_an_array_that_rtcpeerconnection_takes(
     tmp_path: Path, prefix: str
@@ -98,7 +111,7 @@ async def test_api_3_1_the_answer_is_201_and_an_array_that_rtcpeerconnection_tak
         where = f"127.0.0.1:{api.node.listens[0].port}"
         assert stun == {"urls": [f"stun:{where}"]}
         assert set(turn) == {"urls", "username", "credential"}
-        assert turn["urls"] == [f"turn:{where}?transport=udp"]
+        assert turn["urls"] == [f"turn:{where}?transport=udp", f"turn:{over_tcp(api)}?transport=tcp"]
 
 
 @pytest.mark.parametrize("prefix", ["/v1", ""])
@@ -108,7 +121,11 @@ async def test_api_3_1_the_older_form_is_201_and_one_object(tmp_path: Path, pref
         assert answer.status_code == 201
         server = answer.json()["iceServers"]
         where = f"127.0.0.1:{api.node.listens[0].port}"
-        assert server["urls"] == [f"stun:{where}", f"turn:{where}?transport=udp"]
+        assert server["urls"] == [
+            f"stun:{where}",
+            f"turn:{where}?transport=udp",
+            f"turn:{over_tcp(api)}?transport=tcp",
+        ]
         assert set(server) == {"urls", "username", "credential"}
 
 
@@ -267,7 +284,7 @@ async def test_urls_have_the_name_of_the_server(tmp_path: Path) -> None:
     async with serving(tmp_path / "data", host="turn.example.org") as api:
         port = api.node.listens[0].port
         urls = (await api.post(LEGACY)).json()["iceServers"]["urls"]
-        assert urls == [f"stun:turn.example.org:{port}", f"turn:turn.example.org:{port}?transport=udp"]
+        assert urls[:2] == [f"stun:turn.example.org:{port}", f"turn:turn.example.org:{port}?transport=udp"]
 
 
 async def test_as_many_revocations_as_are_kept_and_then_503(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from turn.keys import IssuedKey
 
-TURN = ("--turn-udp", "127.0.0.1:0", "--turn-relay", "127.0.0.1")
+TURN = ("--turn-udp", "127.0.0.1:0", "--turn-tcp", "127.0.0.1:0", "--turn-relay", "127.0.0.1")
 DEADLINE_S = 10
 
 
@@ -50,8 +50,8 @@ async def ice_server(url: str, issued: IssuedKey) -> dict[str, Any]:
 
 
 async def allocate(server: dict[str, Any]) -> aioice_turn.TurnTransport:
-    """An allocation at the last of the URLs. Raises aioice's error if it is refused."""
-    match = re.fullmatch(r"turn:([0-9.]+):(\d+)\?transport=udp", server["urls"][-1])
+    """An allocation over UDP. Raises aioice's error if it is refused."""
+    match = re.search(r"turn:([0-9.]+):(\d+)\?transport=udp", " ".join(server["urls"]))
     assert match is not None
     transport, _ = await aioice_turn.create_turn_endpoint(
         asyncio.DatagramProtocol,

@@ -1,0 +1,370 @@
+"""The whole server over TCP and TLS on loopback, with clients that know nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import logging
+import shutil
+import socket
+import ssl
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from aioice import turn as aioice_turn
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sfu.base.settings import load
+from sfu.wire import stun
+from sfu.wire.stun import MessageClass
+from tests.turn.stream_lab import trusting
+from tests.turn.test_node import KEY, SECRET, Heard, config, echo, echoes
+from turn.certificate import PemPair, make_pair
+from turn.credentials import Keys
+from turn.node import TurnError, TurnNode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from sfu.base.settings import Listen
+
+BINDING = stun.build(stun.BINDING, MessageClass.REQUEST, bytes(12), fingerprint=False)
+
+
+def started(**settings: str | list[str]) -> TurnNode:
+    node = TurnNode(
+        config(tls=["127.0.0.1:0"], **{"certificate": "self-made", **settings}),
+        keys=Keys({KEY: (SECRET.encode(),)}, shared=(SECRET.encode(),)),
+    )
+    node.start()
+    return node
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[TurnNode]:
+    node = started()
+    yield node
+    node.stop()
+
+
+def of(listens: list[Listen]) -> tuple[str, int]:
+    return "127.0.0.1", listens[0].port
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def ends(reader: asyncio.StreamReader) -> bool:
+    """Whether the server closes the connection."""
+    try:
+        async with asyncio.timeout(10):
+            while await reader.read(65536):
+                pass
+    except ConnectionError:
+        pass
+    return True
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+async def test_aioice_reaches_a_peer_and_hears_it(node: TurnNode, tls: bool) -> None:
+    minted = node.credentials.mint(KEY, 600, "", time.time())
+    peer, address = await echo()
+    client, heard = await aioice_turn.create_turn_endpoint(
+        Heard,
+        server_addr=of(node.tls_listens if tls else node.tcp_listens),
+        username=minted.username,
+        password=minted.password,
+        transport="tcp",
+        ssl=trusting() if tls else False,
+    )
+    for number in range(20):
+        client.sendto(b"%d" % number, address)
+        assert await asyncio.wait_for(heard.heard.get(), 5) == b"%d" % number
+    assert len(node.server) == 1
+    client.close()
+    await until(lambda: len(node.server) == 0)
+    peer.close()
+
+
+@pytest.mark.skipif(shutil.which("turnutils_uclient") is None, reason="coturn's client is not installed")
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-e 127.0.0.1 -X -g -t",  # TCP: channels, a pair of ports, DONT-FRAGMENT
+        "-e 127.0.0.1 -X -g -t -s",  # indications
+        "-e 127.0.0.1 -X -g -t -S",  # TLS
+        "-e 127.0.0.1 -X -g -t -S -s",
+        "-t -y -n 20 -m 2",  # client to client
+    ],
+)
+async def test_coturns_client_gets_back_all_that_it_sends(node: TurnNode, options: str) -> None:
+    peers, port = await echoes()
+    listens = node.tls_listens if "-S" in options else node.tcp_listens
+    client = await asyncio.create_subprocess_exec(
+        *("turnutils_uclient", *options.split(), "-u", "user", "-W", SECRET),
+        *("-p", str(listens[0].port), "-r", str(port), "127.0.0.1"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await asyncio.wait_for(client.communicate(), 40)
+    for peer in peers:
+        peer.close()
+    text = said.decode(errors="replace")
+    assert client.returncode == 0, text
+    assert "Total lost packets 0 " in text, text
+
+
+async def allocated(node: TurnNode, *, tls: bool = False) -> tuple[aioice_turn.TurnTransport, str]:
+    """A client with an allocation, and its name."""
+    minted = node.credentials.mint(KEY, 600, "", time.time())
+    client, _ = await aioice_turn.create_turn_endpoint(
+        Heard,
+        server_addr=of(node.tls_listens if tls else node.tcp_listens),
+        username=minted.username,
+        password=minted.password,
+        transport="tcp",
+        ssl=trusting() if tls else False,
+    )
+    return client, minted.username
+
+
+async def asked(node: TurnNode) -> bytes:
+    """What a client on TCP is answered to a Binding request."""
+    reader, writer = await asyncio.open_connection(*of(node.tcp_listens))
+    writer.write(BINDING)
+    answer = await asyncio.wait_for(reader.readexactly(32), 5)
+    writer.close()
+    return answer
+
+
+async def test_S8_a_binding_request_is_answered_over_tcp(node: TurnNode) -> None:
+    answer = stun.parse(await asked(node))
+    assert answer.message_class is MessageClass.SUCCESS
+
+
+async def test_revocation_ends_an_allocation_on_a_connection(node: TurnNode) -> None:
+    client, username = await allocated(node)
+    assert node.revoke(username)
+    assert len(node.server) == 0
+    assert stun.parse(await asked(node)).message_class is MessageClass.SUCCESS
+    client.close()
+
+
+# who takes too long, or says what can't be followed
+
+
+@pytest.mark.parametrize("said", [b"", b"\x00\x01", BINDING[:19], BINDING + b"\x40"])
+async def test_a_silent_or_dripping_client_is_closed_and_the_others_are_served(said: bytes) -> None:
+    node = started(message_timeout="0.3", unallocated_timeout="600")
+    client, _ = await allocated(node)
+    reader, writer = await asyncio.open_connection(*of(node.tcp_listens))
+    writer.write(said)
+    assert await ends(reader)
+    assert stun.parse(await asked(node)).message_class is MessageClass.SUCCESS
+    assert len(node.server) == 1
+    writer.close()
+    client.close()
+    node.stop()
+
+
+async def test_a_client_that_never_allocates_is_closed() -> None:
+    node = started(unallocated_timeout="0.3")
+    reader, writer = await asyncio.open_connection(*of(node.tcp_listens))
+    writer.write(BINDING)
+    assert await asyncio.wait_for(reader.readexactly(32), 5)
+    assert await ends(reader)
+    assert node.relay_counters()["end_unallocated"] == 1
+    writer.close()
+    node.stop()
+
+
+async def test_a_handshake_that_does_not_come_to_its_end_is_closed() -> None:
+    node = started(handshake_timeout="0.3")
+    reader, writer = await asyncio.open_connection(*of(node.tls_listens))
+    writer.write(bytes.fromhex("160301"))
+    assert await ends(reader)
+    assert node.relay_counters()["end_handshake_time"] == 1
+    writer.close()
+    node.stop()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"\xff" * 100, b"\x00\x01\xff\xfc", b"\x00\x01\x00\x00TRUE"],
+    ids=["garbage", "huge", "cookie"],
+)
+async def test_garbage_and_huge_claims_are_closed_at_once(node: TurnNode, said: bytes) -> None:
+    reader, writer = await asyncio.open_connection(*of(node.tcp_listens))
+    writer.write(BINDING + said)
+    assert await ends(reader)
+    writer.close()
+
+
+async def test_strangers_beyond_the_limit_are_closed_and_clients_are_no_strangers() -> None:
+    node = started(strangers_per_address="2")
+    clients = [(await allocated(node))[0] for _ in range(4)]
+    held = [await asyncio.open_connection(*of(node.tcp_listens)) for _ in range(2)]
+    reader, writer = await asyncio.open_connection(*of(node.tcp_listens))
+    assert await ends(reader)
+    assert len(node.server) == 4
+    writer.close()
+    for _, stranger in held:
+        stranger.close()
+    await until(lambda: node.relay_counters()["end_closed"] == 2)
+    await asked(node)
+    for client in clients:
+        client.close()
+    node.stop()
+
+
+async def test_a_server_without_descriptors_accepts_again_when_it_has_some(
+    node: TurnNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    accept = socket.socket.accept
+    refused: list[float] = []
+
+    def fails(sock: socket.socket) -> tuple[socket.socket, object]:
+        if not refused:
+            refused.append(time.monotonic())
+            raise OSError(errno.EMFILE, "Too many open files")
+        return accept(sock)
+
+    with caplog.at_level(logging.CRITICAL):
+        monkeypatch.setattr(socket.socket, "accept", fails)
+        await asked(node)
+    assert len(refused) == 1
+
+
+async def test_a_message_that_breaks_the_server_costs_nobody_else_an_answer(
+    node: TurnNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    _, writer = await asyncio.open_connection(*of(node.tcp_listens))
+    with monkeypatch.context() as broken, caplog.at_level(logging.CRITICAL):
+        broken.setattr(node.server, "receive", breaks)
+        writer.write(BINDING)
+        await until(lambda: node.relay_counters()["control_in"] == 1)
+    await asked(node)
+    writer.close()
+
+
+async def test_a_server_that_has_stopped_holds_nothing() -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    gc.collect()
+    before = descriptors()
+    for _ in range(3):
+        node = started()
+        clients = [(await allocated(node, tls=tls))[0] for tls in (False, True)]
+        reader, writer = await asyncio.open_connection(*of(node.tcp_listens))
+        await asked(node)
+        node.stop()
+        assert await ends(reader)
+        writer.close()
+        for client in clients:
+            client.close()
+        del node
+    gc.collect()
+    await until(lambda: descriptors() <= before)
+
+
+# certificates
+
+
+def written(folder: Path, pair: PemPair) -> dict[str, str | list[str]]:
+    (folder / "chain.pem").write_bytes(pair.chain)
+    (folder / "key.pem").write_bytes(pair.key)
+    return {"certificate": str(folder / "chain.pem"), "key": str(folder / "key.pem")}
+
+
+async def shown(node: TurnNode) -> bytes:
+    """The certificate that a new connection is shown."""
+    _, writer = await asyncio.open_connection(*of(node.tls_listens), ssl=trusting())
+    peer: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    writer.close()
+    return peer.getpeercert(binary_form=True) or b""
+
+
+def der(pair: PemPair) -> bytes:
+    return x509.load_pem_x509_certificate(pair.chain).public_bytes(Encoding.DER)
+
+
+async def test_a_reload_shows_the_new_certificate_and_ends_no_call(tmp_path: Path) -> None:
+    first, second = (make_pair(["127.0.0.1"], time.time()) for _ in range(2))
+    node = started(**written(tmp_path, first))
+    peer, address = await echo()
+    minted = node.credentials.mint(KEY, 600, "", time.time())
+    client, heard = await aioice_turn.create_turn_endpoint(
+        Heard,
+        server_addr=of(node.tls_listens),
+        username=minted.username,
+        password=minted.password,
+        transport="tcp",
+        ssl=trusting(),
+    )
+    assert await shown(node) == der(first)
+    written(tmp_path, second)
+    node.reload()
+    assert await shown(node) == der(second)
+    client.sendto(b"still here", address)
+    assert await asyncio.wait_for(heard.heard.get(), 5) == b"still here"
+    (tmp_path / "key.pem").write_bytes(first.key)
+    with pytest.raises(TurnError, match="the key is not the certificate's"):
+        node.reload()
+    assert await shown(node) == der(second)
+    client.close()
+    peer.close()
+    node.stop()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"certificate": ""}, "TLS needs a certificate; give --turn-certificate"),
+        ({"certificate": "/nowhere/chain.pem"}, "go together"),
+        ({"certificate": "", "key": "/nowhere/key.pem"}, "go together"),
+        (
+            {"certificate": "/nowhere/chain.pem", "key": "/nowhere/key.pem"},
+            "/nowhere/chain.pem: No such file",
+        ),
+        ({"certificate": __file__, "key": __file__}, "no certificate in PEM"),
+    ],
+)
+async def test_tls_that_can_not_be_is_said_at_the_start(settings: dict[str, str], said: str) -> None:
+    with pytest.raises(TurnError, match=said):
+        started(**settings)
+
+
+async def test_without_a_certificate_there_is_no_tls_and_all_else() -> None:
+    values: dict[str, str | list[str]] = {
+        **{f"turn.{name}": ["127.0.0.1:0"] for name in ("udp", "tcp")},
+        "turn.relay": ["127.0.0.1"],
+        "turn.secrets": [SECRET],
+    }
+    node = TurnNode(load(values, {}, None))
+    node.start()
+    assert node.tls_listens == []
+    await asked(node)
+    node.stop()
+
+
+async def test_a_port_that_is_taken_is_passed_over_or_said(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket() as taken, caplog.at_level(logging.CRITICAL):
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        both = [f"127.0.0.1:{taken.getsockname()[1]}", "127.0.0.1:0"]
+        node = started(tcp=both)
+        assert len(node.tcp_listens) == 1
+        node.stop()
+        with pytest.raises(TurnError, match="address in use"):
+            started(tcp=both, strict_ports="true")

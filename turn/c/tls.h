@@ -1,0 +1,83 @@
+/* The TLS that TURN connections share (RFC 8489 6.2.3, BCP 195): an SSL_CTX of a certificate with its chain and a key. */
+#ifndef ORCHARD_TLS_H
+#define ORCHARD_TLS_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+
+/* RFC 8489 6.2.3 wants ECDHE- and DHE-RSA-AES128-GCM-SHA256. TLS 1.3 has its own, AES-128-GCM among them. */
+#define TLS_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
+
+enum tls_fault { TLS_NO_CERTIFICATE = -1, TLS_NO_KEY = -2, TLS_NO_PAIR = -3, TLS_NO_MEMORY = -4 };
+
+static inline int tls_no_password(char *out, int size, int writing, void *closure) {
+    (void)out, (void)size, (void)writing, (void)closure;
+    return -1; /* nobody is to be asked on a terminal */
+}
+
+/* RFC 7443: the client's first label of STUN's. A client that offers none of them, or no ALPN, is not refused. */
+static inline int tls_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_size, const unsigned char *in,
+                           unsigned int size, void *closure) {
+    static const char turn[] = "stun.turn", discovery[] = "stun.nat-discovery";
+    (void)ssl, (void)closure;
+    for (unsigned int at = 0; at < size && in[at] < size - at; at += 1u + in[at]) {
+        if ((in[at] == sizeof turn - 1 && memcmp(in + at + 1, turn, sizeof turn - 1) == 0) ||
+            (in[at] == sizeof discovery - 1 && memcmp(in + at + 1, discovery, sizeof discovery - 1) == 0)) {
+            *out = in + at + 1;
+            *out_size = in[at];
+            return SSL_TLSEXT_ERR_OK;
+        }
+    }
+    return SSL_TLSEXT_ERR_NOACK;
+}
+
+static inline int tls_use(SSL_CTX *c, BIO *chain, BIO *key) {
+    X509 *certificate = PEM_read_bio_X509_AUX(chain, NULL, tls_no_password, NULL);
+    int taken = certificate && SSL_CTX_use_certificate(c, certificate) == 1;
+    X509_free(certificate);
+    if (!taken) return TLS_NO_CERTIFICATE;
+    for (X509 *issuer; (issuer = PEM_read_bio_X509(chain, NULL, tls_no_password, NULL));) {
+        taken = SSL_CTX_add1_chain_cert(c, issuer) == 1;
+        X509_free(issuer);
+        if (!taken) return TLS_NO_CERTIFICATE;
+    }
+    ERR_clear_error(); /* that there were no more */
+    EVP_PKEY *private = PEM_read_bio_PrivateKey(key, NULL, tls_no_password, NULL);
+    if (!private) return TLS_NO_KEY;
+    taken = SSL_CTX_use_PrivateKey(c, private) == 1 && SSL_CTX_check_private_key(c) == 1;
+    EVP_PKEY_free(private);
+    return taken ? 0 : TLS_NO_PAIR;
+}
+
+/* Of PEM texts. 0, or why there is no `out`. */
+static inline int tls_make(SSL_CTX **out, const void *chain, int chain_size, const void *key, int key_size) {
+    ERR_clear_error();
+    SSL_CTX *c = SSL_CTX_new(TLS_server_method());
+    BIO *chain_text = BIO_new_mem_buf(chain, chain_size), *key_text = BIO_new_mem_buf(key, key_size);
+    int fault = TLS_NO_MEMORY;
+    if (c && chain_text && key_text && SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) == 1 &&
+        SSL_CTX_set_cipher_list(c, TLS_CIPHERS) == 1) {
+        SSL_CTX_set_options(c, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+        SSL_CTX_set_dh_auto(c, 1);
+        /* what is written may move, since it waits in a queue that grows; idle connections keep no buffers */
+        SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+        /* else one read goes on for as long as records without data come */
+        SSL_CTX_clear_mode(c, SSL_MODE_AUTO_RETRY);
+        SSL_CTX_set_read_ahead(c, 1); /* head and body of a record by one call */
+        SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF); /* tickets need none */
+        SSL_CTX_set_alpn_select_cb(c, tls_alpn, NULL);
+        fault = tls_use(c, chain_text, key_text);
+    }
+    BIO_free(chain_text);
+    BIO_free(key_text);
+    ERR_clear_error();
+    if (fault < 0) SSL_CTX_free(c);
+    else *out = c;
+    return fault;
+}
+
+#endif

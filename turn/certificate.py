@@ -1,0 +1,86 @@
+"""The certificate that TLS clients are shown: of files, or self-made for a trial."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from sfu.base.settings import Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sfu.base.settings import Config
+
+SELF_MADE: Final = "self-made"
+
+CERTIFICATE = Setting(
+    "turn.certificate",
+    str,
+    "",
+    help="PEM file of the certificate for TLS with its chain; self-made makes one for a trial; empty: no TLS",
+)
+KEY = Setting("turn.key", str, "", help="PEM file of the key of turn.certificate, without a password")
+
+
+class CertificateError(Exception):
+    """There is no such certificate; the text names the setting, its value and the way out."""
+
+
+class PemPair(NamedTuple):
+    """A certificate, with those that vouch for it, and its key, as PEM texts."""
+
+    chain: bytes
+    key: bytes
+
+
+def read_pair(config: Config, hosts: Iterable[str], wall_now: float) -> PemPair | None:
+    """As the settings say; None for no TLS. `hosts` are those that a self-made one names. Raises
+    CertificateError."""
+    certificate, key = config[CERTIFICATE], config[KEY]
+    if certificate == SELF_MADE and not key:
+        return make_pair(hosts, wall_now)
+    if bool(certificate) != bool(key) or certificate == SELF_MADE:
+        raise CertificateError(f"{CERTIFICATE.flag} and {KEY.flag} go together: give two files, or neither")
+    if not certificate:
+        return None
+    return PemPair(_read(CERTIFICATE, certificate), _read(KEY, key))
+
+
+def make_pair(hosts: Iterable[str], wall_now: float, *, days: int = 30) -> PemPair:
+    """A self-signed certificate (ECDSA P-256), valid from yesterday. Clients trust it only where told to."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Orchard TURN (self-made)")])
+    start = datetime.fromtimestamp(wall_now, UTC) - timedelta(days=1)
+    names = [x509.DNSName("localhost"), *(x509.IPAddress(ip_address(host)) for host in sorted(set(hosts)))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=days + 1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return PemPair(
+        certificate.public_bytes(Encoding.PEM),
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )
+
+
+def _read(setting: Setting[str], path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CertificateError(f"{setting.flag} {path}: {error.strerror}") from error

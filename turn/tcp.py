@@ -1,0 +1,178 @@
+"""The server on TCP and TLS: it accepts connections and hands them to the relay, answers what comes on them
+that is not data, and closes those that take too long.
+
+listening socket --> admitted? --> relay (compiled): TLS, framing; data goes to peers and back
+                                     |
+                                     +--> other STUN messages --> server --> answer --> relay
+
+Connections are accepted here and not in the relay: whether one is taken is a matter of who has how many, each
+needs its 5-tuple in Python anyway, and it is done once for a connection, not for a packet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from sfu.base.log import get_logger
+from sfu.net.address import Address, unmapped_host
+from turn.datapath import micros
+from turn.relay import TableFull
+from turn.streams import StreamId
+from turn.tuples import FiveTuple, Transport
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from turn.datapath import DataPath
+    from turn.limits import Bounds
+    from turn.relay import Relay
+    from turn.server import Server
+    from turn.streams import Streams
+
+_ACCEPTED_AT_ONCE: Final = 32  # connections of one socket in one turn of the loop; chosen
+_REST_S: Final = 0.5  # without accepting, where the process can't have more descriptors
+_TICK_MOST_S: Final = 1.0
+_TICK_LEAST_S: Final = 0.02
+
+log = get_logger("turn")
+
+
+class TcpService:
+    """The server on its TCP and TLS sockets, on the running loop.
+
+    `heard` is called after time has ended connections: events wait. The sockets of `listen` are the
+    caller's to close, after `stop`.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        relay: Relay,
+        path: DataPath,
+        streams: Streams,
+        bounds: Bounds,
+        *,
+        heard: Callable[[], None],
+    ) -> None:
+        self._server = server
+        self._relay = relay
+        self._path = path
+        self._streams = streams
+        self._times_us = micros(bounds.handshake_s), micros(bounds.message_s), micros(bounds.unallocated_s)
+        shortest_s = min(bounds.handshake_s, bounds.message_s, bounds.unallocated_s)
+        self._tick_s = min(_TICK_MOST_S, max(_TICK_LEAST_S, shortest_s / 4))
+        self._heard = heard
+        self._listening: list[socket.socket] = []
+        self._timers: dict[socket.socket | None, asyncio.TimerHandle] = {}  # None: of what is overdue
+
+    def listen(self, sock: socket.socket, transport: Transport) -> None:
+        """Accept connections of a listening socket from now on."""
+        self._listening.append(sock)
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._on_connections, sock, transport)
+
+    def stop(self) -> None:
+        """Accept no more, and close all connections, which have no allocations any more."""
+        loop = asyncio.get_running_loop()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for sock in self._listening:
+            loop.remove_reader(sock.fileno())
+        self._listening.clear()
+        for stream in self._streams.all():
+            self._close(stream)
+
+    def _on_connections(self, sock: socket.socket, transport: Transport) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                connection, remote = sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no descriptors, no memory: it would be told again at once
+                log.warning("turn.accept_failed", error=str(error))
+                self._rest(sock, transport)
+                return
+            with connection:
+                self._accept(connection, remote, transport)
+
+    def _rest(self, sock: socket.socket, transport: Transport) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(sock.fileno())
+        self._timers[sock] = loop.call_later(
+            _REST_S, loop.add_reader, sock.fileno(), self._on_connections, sock, transport
+        )
+
+    def _accept(self, connection: socket.socket, remote: tuple[str, int], transport: Transport) -> None:
+        """Hand a connection to the relay; otherwise the caller closes it."""
+        try:
+            local = connection.getsockname()
+        except OSError:
+            return  # it is gone already
+        client = FiveTuple(
+            transport,
+            Address(unmapped_host(remote[0]), remote[1]),
+            Address(unmapped_host(local[0]), local[1]),
+        )
+        before = self._streams.stream_of(client)
+        if before is not None:  # the kernel knows that it is over, and the relay has not read that yet
+            self._close(before)
+        if not self._streams.admit(client):
+            return
+        try:
+            stream = StreamId(
+                self._relay.add_stream(
+                    connection.fileno(), transport is Transport.TLS, micros(time.monotonic())
+                )
+            )
+        except (TableFull, OSError) as error:
+            log.warning("turn.connection_refused", error=str(error))
+            self._streams.refused(client)
+            return
+        connection.detach()
+        self._streams.opened(stream, client)
+        if None not in self._timers:
+            self._arm()
+
+    def answer(self, now: float, wall_now: float) -> None:
+        """Answer the messages that the relay took from streams, and close those that are over."""
+        for handle, data in self._relay.take_stream_messages():
+            stream = StreamId(handle)
+            if stream not in self._streams:
+                continue  # closed for a new connection of its client
+            client = self._streams.client_of(stream)
+            try:
+                with self._path.arrived(client, stream):
+                    answer = self._server.receive(data, client, now, wall_now)
+            except Exception:  # one client's trouble must not cost the others their answers
+                log.exception("turn.message_fault")
+                continue
+            if answer is not None:
+                self._path.send(stream, answer)
+        self.close_ended()
+
+    def close_ended(self) -> None:
+        """Close the connections that are over, and those that are unwelcome."""
+        for handle, reason in self._relay.take_ended():
+            log.debug("turn.connection_ended", reason=reason)
+            self._close(StreamId(handle))
+        for stream in self._streams.take_unwelcome():
+            self._close(stream)
+
+    def _close(self, stream: StreamId) -> None:
+        self._server.disconnected(self._streams.client_of(stream))
+        self._streams.closed(stream)
+        self._relay.drop_stream(stream)
+
+    def _arm(self) -> None:
+        self._timers[None] = asyncio.get_running_loop().call_later(self._tick_s, self._on_tick)
+
+    def _on_tick(self) -> None:
+        del self._timers[None]
+        self._relay.end_overdue(micros(time.monotonic()), *self._times_us)
+        self.close_ended()
+        if len(self._streams):
+            self._arm()
+        self._heard()
