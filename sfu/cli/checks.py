@@ -12,12 +12,13 @@ import ssl
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
 from sfu.api.connections import CONNECTIONS
 from sfu.api.server import HTTP_LISTEN, HTTP_TLS, HTTP_TLS_CERT, HTTP_TLS_KEY
+from sfu.base.settings import Listen
 from sfu.cli.running import RunningServer, ServerNotRunning
 from sfu.cli.supervisor import config_of
 from sfu.directory.certificates import DAY_S
@@ -25,11 +26,14 @@ from sfu.directory.files import DataDirectory, DataDirectoryError
 from sfu.net.interfaces import advertised, interface_hosts, is_loopback
 from sfu.net.ports import way_out
 from sfu.node import DATA, MEDIA_ADVERTISE, MEDIA_BUFFER, MEDIA_LISTEN, WORKERS
+from sfu.turn.keys import TurnKeys
+from sfu.turn.service import ENABLED
+from turn.node import STRICT, UDP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sfu.base.settings import Config, Listen
+    from sfu.base.settings import Config, Setting
 
 _WRITTEN = 1_795_000_000.0  # late in 2026: a clock before that is wrong
 _SPARE_DESCRIPTORS = 128  # beside connections: sockets of the node, the loop, logs, files
@@ -83,13 +87,17 @@ def check_data_directory(config: Config, wall_now: float) -> Iterator[Finding]:
         apps = data.apps()
         certificates = data.dtls_certificates()
         secret = data.read("cluster-secret")
+        keys = TurnKeys(data).current()
     except DataDirectoryError as error:
         yield _bad(subject, str(error), "")
         return
     if secret is None:
         yield _good(subject, f"{path} is empty yet; the first start fills it")
         return
-    yield _good(subject, f"{path}: {len(apps or [])} apps, {len(certificates)} DTLS certificates")
+    yield _good(
+        subject,
+        f"{path}: {len(apps or [])} apps, {len(certificates)} DTLS certificates, {len(keys)} TURN keys",
+    )
     newest = max((stored.not_after for stored in certificates), default=None)
     if newest is not None and newest < wall_now:
         yield _bad(
@@ -103,11 +111,15 @@ def check_ports(config: Config) -> Iterator[Finding]:
     """Whether the server could listen where it is told to, or does already."""
     running = _server_runs(config)
     workers = [config_of(config, worker) for worker in range(config[WORKERS])]
-    listeners = [(HTTP_LISTEN.flag, worker[HTTP_LISTEN], socket.SOCK_STREAM) for worker in workers]
-    listeners += [(MEDIA_LISTEN.flag, worker[MEDIA_LISTEN], socket.SOCK_DGRAM) for worker in workers]
-    for flag, listen, kind in listeners:
+    listeners: list[tuple[Setting[Any], Listen, socket.SocketKind]] = [
+        (HTTP_LISTEN, worker[HTTP_LISTEN], socket.SOCK_STREAM) for worker in workers
+    ]
+    listeners += [(MEDIA_LISTEN, worker[MEDIA_LISTEN], socket.SOCK_DGRAM) for worker in workers]
+    if config[ENABLED]:
+        listeners += [(UDP, Listen.parse(text), socket.SOCK_DGRAM) for text in config[UDP]]
+    for setting, listen, kind in listeners:
         protocol = "tcp" if kind == socket.SOCK_STREAM else "udp"
-        subject = f"{protocol.upper()} port ({flag})"
+        subject = f"{protocol.upper()} port ({setting.flag})"
         try:
             _try_to_bind(listen, kind)
         except OSError as error:
@@ -115,7 +127,8 @@ def check_ports(config: Config) -> Iterator[Finding]:
                 yield _good(subject, f"{listen}: the server of this data directory runs")
             else:
                 what, _, mend = way_out(error, listen.port, protocol).partition("; ")
-                yield _bad(subject, f"{listen}: {what}", mend)
+                is_needed = setting is not UDP or config[STRICT]
+                yield (_bad if is_needed else _warning)(subject, f"{listen}: {what}", mend)
         else:
             yield _good(subject, f"{listen} is free")
 

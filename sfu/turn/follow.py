@@ -57,9 +57,8 @@ class Follower:
             log.info("turn.keys_changed", count=len(keys.by_id))
 
     def _take_revocations(self) -> None:
-        names = self._revocations.news()
-        try:
-            for name in names:
+        for name in self._revocations.news():
+            try:
                 self._node.revoke(name)
-        except CredentialError as error:
-            log.error("turn.not_revoked", error=str(error))
+            except CredentialError as error:
+                log.error("turn.not_revoked", user=name, error=str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from sfu.directory.files import DataDirectory
 from sfu.directory.memory import MemoryDirectory
 from sfu.net.address import Address
 from sfu.turn.service import TurnService
-from sfu.wire.stun import MessageClass
+from sfu.wire.stun import Attribute, MessageClass, decode_error_code
+from sfu.wire.turn import Method
 from tests.sfu.api.asgi import client
 from tests.sfu.api.canned import CannedService
 from tests.sfu.api.test_docs import PAGE
@@ -342,3 +344,35 @@ async def test_a_server_whose_port_is_taken_is_said_in_the_answer(tmp_path: Path
             answer = await second.post(GENERATE)
             assert (answer.status_code, answer.json()["errorCode"]) == (503, "temporarily_unavailable_error")
             assert "No TURN server" in answer.json()["errorDescription"]
+
+
+async def test_a_server_that_drains_takes_no_new_allocations_and_keeps_those_it_has(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data") as api:
+        minted = await api.credential()
+        early, late = RawClient(api.node, minted), RawClient(api.node, minted)
+        await early.allocate()
+        api.turn.drain()
+        refused = await late.allocate()
+        assert decode_error_code(refused.get(Attribute.ERROR_CODE) or b"")[0] == 508
+        answer = await early.ask(Method.REFRESH, transaction=os.urandom(12))
+        assert answer.message_class is MessageClass.SUCCESS
+        for raw in (early, late):
+            raw.sock.close()
+
+
+async def test_a_revocation_that_can_not_be_kept_is_503_and_ends_the_allocation_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    async with serving(tmp_path / "data") as api:
+        minted = await api.credential()
+        raw = RawClient(api.node, minted)
+        await raw.allocate()
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "pwrite", full)
+            assert (await api.post(f"/credentials/{minted.username}/revoke")).status_code == 503
+        assert len(api.node.server) == 0
+        assert (await api.post(f"/credentials/{minted.username}/revoke")).status_code == 204
+        raw.sock.close()

@@ -28,6 +28,8 @@ from sfu.cli.checks import (
 from sfu.directory.certificates import DAY_S, make_dtls_certificate, make_https_certificate
 from sfu.directory.files import DataDirectory
 from sfu.node import DATA, MEDIA_ADVERTISE, MEDIA_BUFFER, MEDIA_LISTEN
+from sfu.turn.service import ENABLED
+from turn.node import STRICT, UDP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +44,9 @@ def worst(findings: Iterable[Finding]) -> Finding:
 
 
 def test_a_good_machine_passes(orchard: Command) -> None:
-    result = orchard.on_data("doctor", "--http", "127.0.0.1:0", "--media", "127.0.0.1:0")
+    result = orchard.on_data(
+        "doctor", "--http", "127.0.0.1:0", "--media", "127.0.0.1:0", "--turn-udp", "127.0.0.1:0"
+    )
     assert result.status == 0, result.out
     assert "BAD" not in result.out
     assert not orchard.data.exists()  # it only looks
@@ -69,12 +73,29 @@ def test_a_port_that_is_taken_names_who_holds_it(
         taken = Listen(*holder.getsockname())
         free = Listen("127.0.0.1", 0)
         http, media = (taken, free) if setting is HTTP_LISTEN else (free, taken)
-        config = Config({HTTP_LISTEN: http, MEDIA_LISTEN: media, DATA: str(tmp_path / "none")})
+        config = Config(
+            {HTTP_LISTEN: http, MEDIA_LISTEN: media, ENABLED: False, DATA: str(tmp_path / "none")}
+        )
         finding = worst(check_ports(config))
     assert finding.level is Level.BAD
     assert flag in finding.subject
     assert f"pid {os.getpid()}" in finding.text
     assert "choose another port" in finding.mend
+
+
+@pytest.mark.parametrize(("is_strict", "level"), [(False, Level.WARNING), (True, Level.BAD)])
+def test_a_turn_port_that_is_taken_is_as_bad_as_the_server_takes_it(
+    is_strict: bool, level: Level, tmp_path: Path
+) -> None:
+    free = Listen("127.0.0.1", 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind(("127.0.0.1", 0))
+        taken = str(Listen(*holder.getsockname()))
+        settings = {HTTP_LISTEN: free, MEDIA_LISTEN: free, UDP: (taken,), STRICT: is_strict}
+        finding = worst(check_ports(Config({**settings, DATA: str(tmp_path / "none")})))
+    assert finding.level is level
+    assert "--turn-udp" in finding.subject
+    assert taken in finding.text
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,22 @@ async def test_a_revoked_name_stays_so_across_a_restart(data: DataDirectory, sto
         await until(lambda: node.credentials.find(minted.username, time.time()) is None)
 
 
+async def test_one_name_too_many_costs_no_other_its_revocation(
+    data: DataDirectory, stored: TurnKeys, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = new_key("mine", NOW).key
+    stored.change(lambda keys: keys.update({key.id: key}))
+    node = TurnNode(config(revoked="1"), keys=keys_of(config(), stored))
+    node.start()
+    first, second = (node.credentials.mint(key.id, 600, "", time.time()).username for _ in range(2))
+    for name in (first, second, first):
+        Revocations(data).add(name)
+    with caplog.at_level(logging.CRITICAL):
+        Follower(node, config(), data).look()
+    assert node.credentials.revoked() == [first]
+    node.stop()
+
+
 def test_changes_of_two_processes_are_both_kept(data: DataDirectory, stored: TurnKeys) -> None:
     other = TurnKeys(DataDirectory(data.path))
     one, two = new_key("one", NOW).key, new_key("two", NOW).key
