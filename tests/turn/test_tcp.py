@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import logging
@@ -368,3 +369,62 @@ async def test_a_port_that_is_taken_is_passed_over_or_said(caplog: pytest.LogCap
         node.stop()
         with pytest.raises(TurnError, match="address in use"):
             started(tcp=both, strict_ports="true")
+
+
+async def swarm(address: tuple[str, int], said: bytes, *, drips: bool = False) -> bool:
+    """Say something hostile, all at once or byte by byte, and wait to be closed."""
+    reader, writer = await asyncio.open_connection(*address)
+    ended = asyncio.create_task(ends(reader))
+    with contextlib.suppress(ConnectionError):
+        if drips:
+            for byte in said:
+                writer.write(bytes([byte]))
+                await asyncio.wait([ended], timeout=0.05)
+        else:
+            writer.write(said)
+    closed = await ended
+    writer.close()
+    return closed
+
+
+async def test_a_swarm_of_hostile_connections_costs_a_call_nothing_and_leaves_nothing() -> None:
+    node = started(message_timeout="0.5", handshake_timeout="0.5", strangers_per_address="500")
+    peer, address = await echo()
+    minted = node.credentials.mint(KEY, 600, "", time.time())
+    client, heard = await aioice_turn.create_turn_endpoint(
+        Heard,
+        server_addr=of(node.tls_listens),
+        username=minted.username,
+        password=minted.password,
+        transport="tcp",
+        ssl=trusting(),
+    )
+    tcp, tls = of(node.tcp_listens), of(node.tls_listens)
+    hostile = [
+        swarm(where, said, drips=drips)
+        for where in (tcp, tls)
+        for said, drips in (
+            (b"", False),  # silent
+            (BINDING[:7], False),  # half a head
+            (BINDING * 3, True),
+            (b"\x16\x03\x01\x02\x00" + bytes(300), False),  # like TLS
+            (b"\x00\x01\xff\xfc\x21\x12\xa4\x42", False),  # a huge claim
+            (bytes(range(255, 0, -1)) * 400, False),  # garbage
+        )
+        for _ in range(8)
+    ]
+    swarming = asyncio.gather(*hostile)
+    number = 0
+    while not swarming.done() or number < 20:
+        client.sendto(b"%d" % number, address)
+        assert await asyncio.wait_for(heard.heard.get(), 5) == b"%d" % number
+        number += 1
+        await asyncio.sleep(0)
+    assert all(await swarming)
+    assert len(node.server) == 1
+    counters = node.relay_counters()
+    ended = sum(count for name, count in counters.items() if name.startswith("end_"))
+    assert counters["streams_opened"] - ended == 1
+    client.close()
+    peer.close()
+    node.stop()
