@@ -136,9 +136,11 @@ class TcpService:
         if None not in self._timers:
             self._arm()
 
-    def answer(self, now: float, wall_now: float) -> None:
-        """Answer the messages that the relay took from streams, and close those that are over."""
-        for handle, data in self._relay.take_stream_messages():
+    def answer(self, now: float, wall_now: float) -> bool:
+        """Answer the messages that the relay took from streams, and close those that are over; whether there
+        were any."""
+        messages = self._relay.take_stream_messages()
+        for handle, data in messages:
             stream = StreamId(handle)
             if stream not in self._streams:
                 continue  # closed for a new connection of its client
@@ -151,15 +153,19 @@ class TcpService:
                 continue
             if answer is not None:
                 self._path.send(stream, answer)
-        self.close_ended()
+        return self.close_ended() or bool(messages)
 
-    def close_ended(self) -> None:
-        """Close the connections that are over, and those that are unwelcome."""
-        for handle, reason in self._relay.take_ended():
+    def close_ended(self) -> bool:
+        """Close the connections that are over, and those that are unwelcome; whether there were any."""
+        ended = self._relay.take_ended()
+        unwelcome = self._streams.take_unwelcome()
+        for handle, reason in ended:
             log.debug("turn.connection_ended", reason=reason)
             self._close(StreamId(handle))
-        for stream in self._streams.take_unwelcome():
-            self._close(stream)
+        for stream in unwelcome:
+            if stream in self._streams:
+                self._close(stream)
+        return bool(ended or unwelcome)
 
     def _close(self, stream: StreamId) -> None:
         self._server.disconnected(self._streams.client_of(stream))

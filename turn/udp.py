@@ -67,7 +67,8 @@ class UdpService:
 
     def _on_readable(self) -> None:
         now, wall_now = time.monotonic(), time.time()
-        for listener, path, data in self._relay.on_readable(micros(now)):
+        messages = self._relay.on_readable(micros(now))
+        for listener, path, data in messages:
             client = FiveTuple(
                 Transport.UDP, remote_address(path), Address(local_host(path), self._ports[listener])
             )
@@ -79,9 +80,10 @@ class UdpService:
                 continue
             if answer is not None:
                 self._relay.send(listener, path, answer)
-        self._tcp.answer(now, wall_now)
+        acted = self._tcp.answer(now, wall_now)
         self._tell_icmp()
-        self._heard()
+        if messages or acted:  # else there was data alone, and nothing has changed
+            self._heard()
 
     def _tell_icmp(self) -> None:
         """Tell clients what their peers' networks say of their datagrams (RFC 8656 11.5)."""
