@@ -118,6 +118,10 @@ class TurnError(Exception):
     """The server can't start; the text names the setting, its value and the way out."""
 
 
+class NoPortError(TurnError):
+    """Not one UDP port can be had."""
+
+
 class TurnNode:
     """One TURN server. `start`, then `drain`, then `stop`.
 
@@ -235,7 +239,7 @@ class TurnNode:
             listeners[relay.add_listener(sock.fileno(), sock.family)] = port
             self.listens.append(Listen(listen.host, port))
         if not listeners:
-            raise TurnError(f"{UDP.flag} {', '.join(self._config[UDP])}: not one of these ports can be had")
+            raise NoPortError(f"{UDP.flag} {', '.join(self._config[UDP])}: not one of these ports can be had")
         return listeners
 
     def _accept(

@@ -28,7 +28,8 @@ from sfu.net.ports import way_out
 from sfu.node import DATA, MEDIA_ADVERTISE, MEDIA_BUFFER, MEDIA_LISTEN, WORKERS
 from sfu.turn.keys import TurnKeys
 from sfu.turn.service import ENABLED
-from turn.node import STRICT, UDP
+from turn.certificate import CERTIFICATE
+from turn.node import STRICT, TCP, TLS, UDP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +117,13 @@ def check_ports(config: Config) -> Iterator[Finding]:
     ]
     listeners += [(MEDIA_LISTEN, worker[MEDIA_LISTEN], socket.SOCK_DGRAM) for worker in workers]
     if config[ENABLED]:
+        streams = (TCP, TLS) if config[CERTIFICATE] else (TCP,)
         listeners += [(UDP, Listen.parse(text), socket.SOCK_DGRAM) for text in config[UDP]]
+        listeners += [
+            (setting, Listen.parse(text), socket.SOCK_STREAM)
+            for setting in streams
+            for text in config[setting]
+        ]
     for setting, listen, kind in listeners:
         protocol = "tcp" if kind == socket.SOCK_STREAM else "udp"
         subject = f"{protocol.upper()} port ({setting.flag})"
@@ -127,7 +134,7 @@ def check_ports(config: Config) -> Iterator[Finding]:
                 yield _good(subject, f"{listen}: the server of this data directory runs")
             else:
                 what, _, mend = way_out(error, listen.port, protocol).partition("; ")
-                is_needed = setting is not UDP or config[STRICT]
+                is_needed = setting.section != "turn" or config[STRICT]
                 yield (_bad if is_needed else _warning)(subject, f"{listen}: {what}", mend)
         else:
             yield _good(subject, f"{listen} is free")

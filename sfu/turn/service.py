@@ -25,7 +25,7 @@ from sfu.turn.revoked import Revocations
 from turn.addresses import RELAY, relay_hosts
 from turn.credentials import REALM, REVOKED, CredentialError, Credentials, RevocationsFullError
 from turn.limits import CREDENTIAL_MOST_S, CREDENTIAL_S
-from turn.node import STRICT, TurnError, TurnNode
+from turn.node import STRICT, NoPortError, TurnNode
 from turn.tuples import Transport
 from turn.urls import IceUrls, ice_urls
 
@@ -116,7 +116,7 @@ class TurnService:
     def start(self) -> None:
         """Run the server, if it is this process's. Raises TurnError, DataDirectoryError.
 
-        Where not one port can be had, that is said, and there is no server, unless `turn.strict_ports`.
+        Where not one UDP port can be had, that is said, and there is no server, unless `turn.strict_ports`.
         """
         config = self._config
         signers = keys_of(config, self._keys)
@@ -126,7 +126,7 @@ class TurnService:
             try:
                 node.start()
                 self._node = node
-            except TurnError as error:
+            except NoPortError as error:
                 if config[STRICT]:
                     raise
                 log.warning("turn.off", error=str(error))

@@ -13,7 +13,7 @@ import pytest
 
 from sfu.api.connections import CONNECTIONS
 from sfu.api.server import HTTP_LISTEN, HTTP_TLS, HTTP_TLS_CERT, HTTP_TLS_KEY
-from sfu.base.settings import ByteSize, Config, Listen
+from sfu.base.settings import ByteSize, Config, Listen, Setting
 from sfu.cli.checks import (
     Finding,
     Level,
@@ -29,7 +29,8 @@ from sfu.directory.certificates import DAY_S, make_dtls_certificate, make_https_
 from sfu.directory.files import DataDirectory
 from sfu.node import DATA, MEDIA_ADVERTISE, MEDIA_BUFFER, MEDIA_LISTEN
 from sfu.turn.service import ENABLED
-from turn.node import STRICT, UDP
+from turn.certificate import CERTIFICATE
+from turn.node import STRICT, TCP, TLS, UDP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +46,7 @@ def worst(findings: Iterable[Finding]) -> Finding:
 
 def test_a_good_machine_passes(orchard: Command) -> None:
     result = orchard.on_data(
-        "doctor", "--http", "127.0.0.1:0", "--media", "127.0.0.1:0", "--turn-udp", "127.0.0.1:0"
+        "doctor", "--http", "127.0.0.1:0", "--media", "127.0.0.1:0", "--turn-udp", ":0", "--turn-tcp", ":0"
     )
     assert result.status == 0, result.out
     assert "BAD" not in result.out
@@ -83,18 +84,23 @@ def test_a_port_that_is_taken_names_who_holds_it(
     assert "choose another port" in finding.mend
 
 
+@pytest.mark.parametrize("transport", [UDP, TCP, TLS])
 @pytest.mark.parametrize(("is_strict", "level"), [(False, Level.WARNING), (True, Level.BAD)])
 def test_a_turn_port_that_is_taken_is_as_bad_as_the_server_takes_it(
-    is_strict: bool, level: Level, tmp_path: Path
+    transport: Setting[tuple[str, ...]], is_strict: bool, level: Level, tmp_path: Path
 ) -> None:
     free = Listen("127.0.0.1", 0)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+    kind = socket.SOCK_DGRAM if transport is UDP else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as holder:
         holder.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            holder.listen()
         taken = str(Listen(*holder.getsockname()))
-        settings = {HTTP_LISTEN: free, MEDIA_LISTEN: free, UDP: (taken,), STRICT: is_strict}
+        ports = {UDP: (":0",), TCP: (":0",), TLS: (":0",), CERTIFICATE: "self-made", transport: (taken,)}
+        settings = {HTTP_LISTEN: free, MEDIA_LISTEN: free, STRICT: is_strict, **ports}
         finding = worst(check_ports(Config({**settings, DATA: str(tmp_path / "none")})))
     assert finding.level is level
-    assert "--turn-udp" in finding.subject
+    assert transport.flag in finding.subject
     assert taken in finding.text
 
 

@@ -143,3 +143,16 @@ async def test_a_wrong_host_name_is_refused(tmp_path: Path, host: str) -> None:
     _, error = await process.communicate()
     assert process.returncode == 2
     assert "--turn-host" in error.decode()
+
+
+async def test_a_certificate_that_can_not_be_read_is_an_error_and_not_a_server_without_turn(
+    tmp_path: Path,
+) -> None:
+    missing = str(tmp_path / "none.pem")
+    process = await spawn(
+        *(*LOOPBACK, *TURN, "--data", str(tmp_path / "data")),
+        *("--turn-certificate", missing, "--turn-key", missing),
+    )
+    _, error = await process.communicate()
+    assert process.returncode == 2
+    assert missing in error.decode().splitlines()[-1]
