@@ -65,6 +65,10 @@ class Levels:
             if here[name] != there.get(name, 0.0) and not name.endswith("bytes")
         }
 
+    def beyond(self, other: Levels) -> dict[str, tuple[float, float]]:
+        """What there is more of; an idle connection of ours that has ended meanwhile is no loss."""
+        return {name: pair for name, pair in self.apart(other).items() if pair[0] > pair[1]}
+
 
 class NotBack(Exception):
     """Something of the server did not come back within the patience; the text has names and numbers."""
@@ -147,7 +151,7 @@ async def _open(crowd: Crowd, count: int, name: str, tell: Tell) -> None:
 
 
 async def settled(target: Target, before: Levels | None, patience_s: float) -> Levels:
-    """Levels once they are steady and, but for memory, as `before`. Raises NotBack."""
+    """Levels once they are steady and, but for memory, not beyond `before`. Raises NotBack."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience_s
     last = await levels(target)
@@ -155,10 +159,10 @@ async def settled(target: Target, before: Levels | None, patience_s: float) -> L
         await asyncio.sleep(STEADY_S)
         now = await levels(target)
         steady = not now.apart(last) and abs(now.private_bytes - last.private_bytes) < 1 << 20
-        if steady and (before is None or not now.apart(before)):
+        if steady and (before is None or not now.beyond(before)):
             return now
         if loop.time() > deadline:
-            apart = now.apart(last if before is None else before)
+            apart = now.apart(last) if before is None else now.beyond(before)
             text = ", ".join(
                 f"{name}: {there:g} before, {here:g} now" for name, (here, there) in apart.items()
             )

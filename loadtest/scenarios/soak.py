@@ -218,5 +218,4 @@ async def _back(target: Target, before: Levels) -> tuple[Levels, list[str]]:
 
 
 def _held(now: Levels, before: Levels) -> list[str]:
-    """What there is more of; an idle connection of ours that has ended meanwhile is nobody's loss."""
-    return [f"{name} {h - b:+g}" for name, (h, b) in sorted(now.apart(before).items()) if h > b]
+    return [f"{name} {here - there:+g}" for name, (here, there) in sorted(now.beyond(before).items())]
