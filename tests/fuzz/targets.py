@@ -15,7 +15,7 @@ FLAGS = "-std=gnu11 -g -O1 -fno-omit-frame-pointer -Wall -Wextra -Wconversion -W
 FIXED = ("-fno-pie", "-no-pie")  # code at the same addresses each time, so that one seed gives one course
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 COVERAGE = "-fsanitize-coverage=trace-pc,trace-cmp"
-LIBRARIES = {"evp": ("-lcrypto",)}
+LIBRARIES = {"evp": ("-lcrypto",), "stream": ("-lssl", "-lcrypto")}
 
 
 def compile_c(*arguments: str | Path) -> None:
