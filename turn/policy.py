@@ -27,7 +27,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from sfu.base.settings import Setting
-from sfu.net.address import Address
+from sfu.net.address import Address, packed_host
 from turn.ports import parse_range
 
 if TYPE_CHECKING:
@@ -315,7 +315,7 @@ def _is_public(ip: bytes) -> bool:
 
 
 def _packed(host: str) -> bytes:
-    return ipaddress.ip_address(host.partition("%")[0]).packed
+    return packed_host(host.partition("%")[0])
 
 
 def _merged(ranges: Iterable[PortRange]) -> tuple[PortRange, ...]:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import Counter
 
 from sfu.base.timers import Timers
-from sfu.net.address import packed_host
 from sfu.wire import stun
 from sfu.wire import turn as wire
 from sfu.wire.stun import Attribute, MessageClass, StunError
@@ -122,7 +121,7 @@ class Server:
         handle = self._handlers.get(message.method)
         if handle is None:
             return self._ignore("unknown_method")
-        if not self._policy.allows_client(packed_host(client.remote.host)):
+        if not self._policy.allows_client(client.ip):
             return self._ignore("client_address")
         checked = self._authenticator.check(message, client.remote, wall_now)
         if isinstance(checked, Refused):
@@ -143,9 +142,8 @@ class Server:
         )
 
     def _refuse(self, message: Message, client: FiveTuple, refused: Refused, now: float) -> bytes | None:
-        ip = packed_host(client.remote.host)
         user = message.get(Attribute.USERNAME) or message.get(Attribute.USERHASH) or b""
-        if refused.wrong_integrity and not self._limits.may_fail(ip, user, now):
+        if refused.wrong_integrity and not self._limits.may_fail(client.ip, user, now):
             return self._ignore("too_many_failures")
         return self._unsigned(message, client, refused.code, refused.attributes, now)
 
@@ -159,7 +157,7 @@ class Server:
     ) -> bytes | None:
         """An error for a stranger. On UDP it may go to a victim: it is short, and does not come often."""
         is_proved = client.transport is not Transport.UDP
-        if not is_proved and not self._limits.may_reply(packed_host(client.remote.host), now):
+        if not is_proved and not self._limits.may_reply(client.ip, now):
             return self._ignore("too_many_replies")
         _answered.labels(_METHODS[message.method], str(code)).inc()
         return stun.build(
@@ -204,7 +202,7 @@ class Server:
         if self._draining or not self._limits.has_room():
             raise Rejected(508)
         credential = request.user.credential
-        if not self._limits.may_allocate(credential.username, packed_host(request.client.remote.host)):
+        if not self._limits.may_allocate(credential.username, request.client.ip):
             raise Rejected(486)
         opening = self._opener.open(wanted, credential.username, request.now)
         handle = self._relay.add(request.client)
@@ -245,7 +243,7 @@ class Server:
         self._allocations[allocation.client] = allocation
         self._by_id[allocation.id] = allocation
         self._by_user.setdefault(username, set()).add(allocation.id)
-        self._limits.allocated(username, packed_host(allocation.client.remote.host))
+        self._limits.allocated(username, allocation.client.ip)
         self._timers.set(allocation.id, allocation.expires_at)
         self._events.append(Allocated(allocation))
 
@@ -425,7 +423,7 @@ class Server:
         usage = self._relay.remove(allocation.id)
         for relayed in allocation.relayed.values():
             self._opener.release(relayed.taken)
-        self._limits.ended(username, packed_host(allocation.client.remote.host), allocation.id)
+        self._limits.ended(username, allocation.client.ip, allocation.id)
         self._events.append(Ended(allocation, reason, usage))
 
 
@@ -439,5 +437,4 @@ def _unknown(types: tuple[int, ...]) -> tuple[int, bytes]:
 
 
 def _xor(client: FiveTuple, message: Message) -> bytes:
-    ip = packed_host(client.remote.host)
-    return stun.encode_xor_address(ip, client.remote.port, message.transaction_id)
+    return stun.encode_xor_address(client.ip, client.remote.port, message.transaction_id)

@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NewType
 
-from sfu.net.address import packed_host
-
 if TYPE_CHECKING:
     from turn.limits import Strangers
     from turn.tuples import FiveTuple
@@ -43,11 +41,11 @@ class Streams:
 
     def admit(self, client: FiveTuple) -> bool:
         """Whether one more connection is taken, which is a stranger's."""
-        return self._strangers.admit(packed_host(client.remote.host))
+        return self._strangers.admit(client.ip)
 
     def refused(self, client: FiveTuple) -> None:
         """A connection that was admitted came to nothing."""
-        self._strangers.leave(packed_host(client.remote.host))
+        self._strangers.leave(client.ip)
 
     def opened(self, stream: StreamId, client: FiveTuple) -> None:
         """A connection that was admitted is there."""
@@ -71,12 +69,12 @@ class Streams:
         held = self._streams[stream]
         if held.is_counted:
             held.is_counted = False
-            self._strangers.leave(packed_host(held.client.remote.host))
+            self._strangers.leave(held.client.ip)
 
     def released(self, stream: StreamId) -> None:
         """The client's allocation has ended."""
         held = self._streams[stream]
-        held.is_counted = self._strangers.admit(packed_host(held.client.remote.host))
+        held.is_counted = self._strangers.admit(held.client.ip)
         if not held.is_counted:
             self._unwelcome.append(stream)
 
@@ -91,5 +89,5 @@ class Streams:
         if self._by_client.get(held.client) == stream:
             del self._by_client[held.client]
         if held.is_counted:
-            self._strangers.leave(packed_host(held.client.remote.host))
+            self._strangers.leave(held.client.ip)
         return held.client

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from sfu.net.address import Address
+from sfu.net.address import Address, packed_host
 
 
 class Transport(Enum):
@@ -26,3 +25,8 @@ class FiveTuple(NamedTuple):
     transport: Transport
     remote: Address
     local: Address
+
+    @property
+    def ip(self) -> bytes:
+        """The client's address, 4 or 16 bytes."""
+        return packed_host(self.remote.host)
