@@ -88,7 +88,8 @@ def test_churn_finds_everything_back(tmp_path: Path) -> None:
     figures = measured(
         tmp_path, "--serve", "--sessions-unconnected-life", "--serve", "3", "churn", *arguments
     )
-    assert figures["descriptors before"] == figures["descriptors after each round"]
+    # Less than before is back, too: an idle connection of ours may have ended meanwhile.
+    assert 0 < figures["descriptors after each round"] <= figures["descriptors before"]
 
 
 def test_loss_is_repaired_and_what_is_lost_for_good_is_told(tmp_path: Path) -> None:
