@@ -40,6 +40,7 @@ from loadtest.scenarios import (
 from loadtest.server import OwnServer, RunningServer
 from loadtest.source import Media
 from loadtest.trace import load
+from loadtest.turn_cli import app as turn
 
 if TYPE_CHECKING:
     pass
@@ -49,6 +50,9 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+
+app.add_typer(turn, name="turn")
 
 
 class Beside(StrEnum):
@@ -83,7 +87,8 @@ def common(
     pid: Annotated[int, typer.Option(help="Its process on this machine, to be measured.", min=0)] = 0,
     core: Annotated[int, typer.Option(help="The core of a server that is started.", min=0)] = 0,
     serve: Annotated[
-        list[str] | None, typer.Option(help="An argument more for `orchard serve`; may be repeated.")
+        list[str] | None,
+        typer.Option(help="An argument more for the server that is started; may be repeated."),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the result here.", dir_okay=False)] = None,
     page: Annotated[Path | None, typer.Option(help="Write a page (Markdown) here.", dir_okay=False)] = None,

@@ -210,7 +210,7 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
 
     commit = git("rev-parse", "--short=10", "HEAD") or "unknown"
-    return f"{commit} with changes" if git("status", "--porcelain", "--", "sfu") else commit
+    return f"{commit} with changes" if git("status", "--porcelain", "--", "sfu", "turn") else commit
 
 
 def _processor() -> str:

@@ -11,6 +11,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from loadtest.allocations import NotAllocated
 from loadtest.api import ApiError
 from loadtest.client import ConnectFailed
 from loadtest.description import DescriptionError
@@ -41,6 +42,7 @@ FAILURES = (
     ServerFailed,
     ProcessGone,
     NotBack,
+    NotAllocated,
     BrowserFailed,
     TraceError,
     OSError,

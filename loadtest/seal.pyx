@@ -38,7 +38,6 @@ cdef enum:
     WINDOW_WORDS = 16      # of 64 bits: one bit per packet behind the highest in which a duplicate is known
     WINDOW = 1024          # those bits
     MISSING = 512          # packets of one stream that may be missing at once; less than WINDOW
-    BUCKETS = 640          # of a histogram: 32 per doubling, so within 3 %; up to some 16 s
     STAMP_AT = 16          # bytes into the payload
     STAMP_BYTES = 16
     FLOOR_RUN = 64         # packets per GSO send at most: the kernel's bound (UDP_MAX_SEGMENTS)
@@ -55,6 +54,11 @@ cdef enum:
     TRACE_KEY = 4          # is of a keyframe
     TRACE_PADDING = 8      # is padding and nothing else
     TRACE_STEP = 3000      # RTP units between the frame before a jump and the one after
+
+cdef extern from "histogram.h" nogil:
+    enum:
+        BUCKETS "HISTOGRAM_PLACES"
+    uint32_t bucket "histogram_place"(uint64_t us)
 
 cdef const uint8_t *STAMP_MARK = b"orch"
 

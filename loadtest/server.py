@@ -142,17 +142,14 @@ class OwnServer:
     async def target(self) -> AsyncGenerator[Target]:
         """A new process, ended with the context. Raises ServerFailed."""
         app, secret = secrets.token_hex(16), secrets.token_hex(32)
-        http, media = _free_port(socket.SOCK_STREAM), _free_port(socket.SOCK_DGRAM)
+        http, media = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
         with tempfile.TemporaryDirectory(prefix="orchard-loadtest-") as directory:
             command = [
-                *("taskset", "-c", str(self.core), *_orchard(), "serve"),
+                *("taskset", "-c", str(self.core), *orchard_command(), "serve"),
                 *("--http", f"127.0.0.1:{http}", "--media", f"127.0.0.1:{media}"),
                 *("--app", f"{app}:{secret}", "--data", f"{directory}/data", *self.arguments),
             ]
-            environment = {
-                name: value for name, value in os.environ.items() if not name.startswith("ORCHARD_")
-            }
-            environment["ORCHARD_METRICS_SECRET"] = secret
+            environment = {**foreign_environment(), "ORCHARD_METRICS_SECRET": secret}
             with tempfile.TemporaryFile() as log:
                 process = await asyncio.create_subprocess_exec(
                     *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment
@@ -163,7 +160,7 @@ class OwnServer:
                     server = Server(f"http://127.0.0.1:{http}/v1", app, secret)
                     yield Target(server, Meter(process.pid), self.core, secret)
                 finally:
-                    await _stop(process)
+                    await stop(process)
 
 
 async def _ready(url: str, process: asyncio.subprocess.Process, log: IO[bytes]) -> None:
@@ -182,7 +179,8 @@ async def _ready(url: str, process: asyncio.subprocess.Process, log: IO[bytes]) 
     raise ServerFailed(f"the server {how}; it said:\n{said}")
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def stop(process: asyncio.subprocess.Process) -> None:
+    """End a server, and wait until it has ended."""
     if process.returncode is not None:
         return
     # Once to drain, twice to stop at once: what was measured needs no goodbye.
@@ -194,13 +192,25 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
             return
 
 
-def _orchard() -> list[str]:
+def foreign_environment() -> dict[str, str]:
+    """The environment without settings of Orchard: a server that is started has those that it is given."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("ORCHARD_")}
+
+
+def orchard_command() -> list[str]:
+    """The beginning of a command line of this checkout's server."""
     beside = Path(sys.executable).with_name("orchard")
     found = str(beside) if beside.exists() else shutil.which("orchard")
     return [sys.executable, "-m", "sfu.cli.main"] if found is None else [found]
 
 
-def _free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def free_port(*kinds: socket.SocketKind) -> int:
+    """A port of loopback that was free a moment ago, for sockets of all these kinds."""
+    while True:
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
+            port = 0
+            for kind in kinds:
+                sock = held.enter_context(socket.socket(socket.AF_INET, kind))
+                sock.bind(("127.0.0.1", port))
+                port = int(sock.getsockname()[1])
+            return port

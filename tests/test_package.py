@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LOADED = """
 import json, sys
-import loadtest.seal, meeting.app, sfu.cli.main, turn.relay, turn.tuples
+import loadtest.flows, loadtest.seal, meeting.app, sfu.cli.main, turn.relay, turn.tuples
 tops = ("sfu", "turn", "meeting", "loadtest")
 print(json.dumps([module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] in tops]))
 """

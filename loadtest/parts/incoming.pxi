@@ -59,17 +59,6 @@ cdef struct Totals:
     uint64_t unsent         # datagrams that the kernel did not take
 
 
-cdef inline int bucket(uint64_t us) noexcept nogil:
-    """Histogram place of a time: exact up to 32 us, then 32 steps per doubling."""
-    cdef int exponent = 5
-    if us < 32:
-        return <int>us
-    while us >> (exponent + 1):
-        exponent += 1
-    exponent = (exponent - 4) * 32 + <int>((us >> (exponent - 5)) & 31)
-    return exponent if exponent < BUCKETS else BUCKETS - 1
-
-
 def bucket_us(int place) -> int:
     """The least time, in microseconds, that is counted at `place` of a histogram."""
     if place < 32:

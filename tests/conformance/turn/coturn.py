@@ -77,7 +77,7 @@ LEFT_OUT = (
 def running(directory: Path) -> Generator[Target]:
     """Start coturn on free ports of loopback, and end it."""
     # needs cryptography, which whoever names a server does not have to have
-    from tests.conformance.turn.certificate import write_certificate
+    from loadtest.certificate import write_certificate
 
     program = shutil.which("turnserver")
     if program is None:

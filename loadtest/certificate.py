@@ -1,4 +1,4 @@
-"""A certificate for a server that is started for the tests."""
+"""A certificate for a server that is started to be measured or tested."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def write_certificate(directory: Path) -> tuple[Path, Path]:
     """A certificate and its key as files. RSA, which is what RFC 8489 6.2.3 asks to be served with."""
     key = rsa.generate_private_key(65_537, 2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "conformance.example")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "orchard.example")])
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
         x509.CertificateBuilder()
