@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import Counter
 
 from sfu.base.settings import ByteSize, Setting
+from sfu.wire.proxy_protocol import LONGEST_BYTES
 from turn.rates import FULL, Rate, RateTable, Tally
 
 if TYPE_CHECKING:
@@ -230,6 +231,24 @@ CONTROL_BYTES = Setting(
     maximum=4096,
     help="Largest request on a TURN connection; data may be as large as a datagram",
 )
+PROXY_HEADER_S = Setting(
+    "turn.proxy_timeout",
+    float,
+    5.0,
+    unit="s",
+    minimum=0.1,
+    maximum=600,
+    help="Time in which a proxy's connection must bring its PROXY header",
+)
+PROXY_HEADER_BYTES = Setting(
+    "turn.proxy_header",
+    ByteSize,
+    ByteSize(4096),
+    unit="B",
+    minimum=52,
+    maximum=LONGEST_BYTES,
+    help="Longest PROXY header that is taken; what proxies add to it is passed over",
+)
 WRITE_QUEUE_BYTES = Setting(
     "turn.write_queue",
     ByteSize,
@@ -274,6 +293,8 @@ class Bounds:
     stranger_bytes: int = STRANGERS_BYTES.default
     control_bytes: int = CONTROL_BYTES.default
     write_queue_bytes: int = WRITE_QUEUE_BYTES.default
+    proxy_header_s: float = PROXY_HEADER_S.default
+    proxy_header_bytes: int = PROXY_HEADER_BYTES.default
 
 
 def bounds_of(config: Config) -> Bounds:
@@ -304,6 +325,8 @@ def bounds_of(config: Config) -> Bounds:
         stranger_bytes=config[STRANGERS_BYTES],
         control_bytes=config[CONTROL_BYTES],
         write_queue_bytes=config[WRITE_QUEUE_BYTES],
+        proxy_header_s=config[PROXY_HEADER_S],
+        proxy_header_bytes=config[PROXY_HEADER_BYTES],
     )
 
 
@@ -423,17 +446,21 @@ class Strangers:
     def __len__(self) -> int:
         return self._count
 
-    def admit(self, ip: bytes) -> bool:
-        """Count a new connection; False if it is one too many, which is not counted."""
+    def admit(self, ip: bytes | None) -> bool:
+        """Count a new connection; False if it is one too many, which is not counted. One whose address is yet
+        to be told (None) counts in all alone."""
         if self._count >= self._limit:
             return refuse(Limit.STRANGERS)
-        if not self._addresses.has_room(network_of(ip)):
-            return refuse(Limit.STRANGERS_PER_ADDRESS)
+        if ip is not None:
+            if not self._addresses.has_room(network_of(ip)):
+                return refuse(Limit.STRANGERS_PER_ADDRESS)
+            self._addresses.add(network_of(ip))
         self._count += 1
-        self._addresses.add(network_of(ip))
         return True
 
-    def leave(self, ip: bytes) -> None:
-        """A connection that was admitted is closed, or has authenticated. Raises KeyError if none was."""
-        self._addresses.remove(network_of(ip))
+    def leave(self, ip: bytes | None) -> None:
+        """A connection that was admitted is closed, has authenticated or, by None, has had its address told.
+        Raises KeyError if none was."""
+        if ip is not None:
+            self._addresses.remove(network_of(ip))
         self._count -= 1

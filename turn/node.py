@@ -23,7 +23,9 @@ from turn.credentials import REALM, REVOKED, SECRETS, Credentials, Keys
 from turn.datapath import DataPath
 from turn.nonce import Nonces
 from turn.openings import Opener
+from turn.networks import Networks
 from turn.ports import PORTS, RESERVATIONS, RESERVATIONS_PER_USER, RelayPorts, parse_range
+from turn.proxied import PROXIES
 from turn.records import record
 from turn.relay import Relay
 from turn.server import Server
@@ -69,6 +71,20 @@ TLS = Setting(
     check=_wrong_listens,
     help="Where STUN and TURN clients are heard over TLS, [HOST:]PORT each; nowhere without a certificate",
 )
+TCP_PROXIED = Setting(
+    "turn.tcp_proxied",
+    tuple[str, ...],
+    (),
+    check=_wrong_listens,
+    help="As turn.tcp, for connections that a proxy of turn.proxies passes on: a PROXY header (v2) first",
+)
+TLS_PROXIED = Setting(
+    "turn.tls_proxied",
+    tuple[str, ...],
+    (),
+    check=_wrong_listens,
+    help="As turn.tls, for connections that a proxy of turn.proxies passes on: a PROXY header, then TLS",
+)
 STRICT = Setting(
     "turn.strict_ports",
     bool,
@@ -88,6 +104,9 @@ SETTINGS: Final = (
         UDP,
         TCP,
         TLS,
+        TCP_PROXIED,
+        TLS_PROXIED,
+        PROXIES,
         certificate.CERTIFICATE,
         certificate.KEY,
         STRICT,
@@ -105,7 +124,7 @@ SETTINGS: Final = (
     *(limits.REPLIES_PER_SECOND, limits.FAILURES_PER_MINUTE, limits.RATE_SLOTS),
     *(limits.HANDSHAKE_S, limits.MESSAGE_S, limits.UNALLOCATED_S),
     *(limits.STRANGERS, limits.STRANGERS_PER_ADDRESS, limits.STRANGERS_BYTES, limits.CONTROL_BYTES),
-    *(limits.WRITE_QUEUE_BYTES,),
+    *(limits.WRITE_QUEUE_BYTES, limits.PROXY_HEADER_S, limits.PROXY_HEADER_BYTES),
 )
 """What `orchard turn` reads."""
 
@@ -144,6 +163,8 @@ class TurnNode:
         """Where clients are heard over UDP, with the ports that the system chose."""
         self.tcp_listens: list[Listen] = []
         self.tls_listens: list[Listen] = []
+        self.tcp_proxied_listens: list[Listen] = []
+        self.tls_proxied_listens: list[Listen] = []
 
     def start(self) -> None:
         """Open everything and serve on the running loop. Raises TurnError, and leaves nothing open then."""
@@ -206,12 +227,16 @@ class TurnNode:
             policy=peers,
             limits=limits.Limits(bounds),
         )
-        tcp = TcpService(self.server, relay, path, streams, bounds, heard=self._heard)
+        self._check_proxies()
+        proxies = Networks(config[PROXIES])
+        tcp = TcpService(self.server, relay, path, streams, bounds, proxies, heard=self._heard)
         service = UdpService(self.server, relay, path, tcp, self._listen(relay), heard=self._heard)
         self._stack.callback(tcp.stop)
         self._accept(tcp, TCP, Transport.TCP, self.tcp_listens)
+        self._accept(tcp, TCP_PROXIED, Transport.TCP, self.tcp_proxied_listens, is_proxied=True)
         if has_tls:
             self._accept(tcp, TLS, Transport.TLS, self.tls_listens)
+            self._accept(tcp, TLS_PROXIED, Transport.TLS, self.tls_proxied_listens, is_proxied=True)
         service.start()
         self._stack.callback(self.server.stop)
         self._stack.callback(service.stop)
@@ -243,7 +268,13 @@ class TurnNode:
         return listeners
 
     def _accept(
-        self, tcp: TcpService, setting: Setting[tuple[str, ...]], transport: Transport, listens: list[Listen]
+        self,
+        tcp: TcpService,
+        setting: Setting[tuple[str, ...]],
+        transport: Transport,
+        listens: list[Listen],
+        *,
+        is_proxied: bool = False,
     ) -> None:
         """Open the sockets on which connections are awaited."""
         for text in self._config[setting]:
@@ -256,8 +287,21 @@ class TurnNode:
                 log.warning("turn.not_listening", error=str(error))
                 continue
             self._sockets.callback(sock.close)
-            tcp.listen(sock, transport)
+            tcp.listen(sock, transport, is_proxied=is_proxied)
             listens.append(Listen(listen.host, int(sock.getsockname()[1])))
+
+    def _check_proxies(self) -> None:
+        """Raise TurnError where proxies are awaited of which none is known, or the other way round."""
+        config = self._config
+        awaited = [setting for setting in (TCP_PROXIED, TLS_PROXIED) if config[setting]]
+        if awaited and not config[PROXIES]:
+            where = f"{awaited[0].flag} {', '.join(config[awaited[0]])}"
+            raise TurnError(f"{where}: say whose PROXY headers are believed; give {PROXIES.flag} NETWORK")
+        if config[PROXIES] and not awaited:
+            raise TurnError(
+                f"{PROXIES.flag} {', '.join(config[PROXIES])}: no port is theirs; "
+                f"give {TCP_PROXIED.flag} or {TLS_PROXIED.flag}"
+            )
 
     def _show_certificate(self) -> bool:
         """Read the certificate that new connections are shown; False if there is none. Raises TurnError."""
@@ -266,9 +310,11 @@ class TurnNode:
         except CertificateError as error:
             raise TurnError(str(error)) from error
         if pair is None:
-            if self._config.source(TLS) is not Source.DEFAULT and self._config[TLS]:
+            for setting in (TLS, TLS_PROXIED):
+                if self._config.source(setting) is Source.DEFAULT or not self._config[setting]:
+                    continue
                 raise TurnError(
-                    f"{TLS.flag} {', '.join(self._config[TLS])}: TLS needs a certificate; give "
+                    f"{setting.flag} {', '.join(self._config[setting])}: TLS needs a certificate; give "
                     f"{certificate.CERTIFICATE.flag} and {certificate.KEY.flag}, or for a trial "
                     f"{certificate.CERTIFICATE.flag} {certificate.SELF_MADE}"
                 )

@@ -22,12 +22,12 @@ to send it, and whoever reads it may get it wrong. Addresses are packed, 4 or 16
 from __future__ import annotations
 
 import ipaddress
-from bisect import bisect_right
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from sfu.base.settings import Setting
 from sfu.net.address import Address, packed_host
+from turn.networks import Networks, parse_network, wrong_networks
 from turn.ports import parse_range
 
 if TYPE_CHECKING:
@@ -75,36 +75,6 @@ _GLOBAL_IPV6 = ("2000::/3",)  # all that IANA has given out for hosts; what is o
 _SPECIAL_IPV6 = ("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20")
 
 
-class Networks:
-    """A set of IPv4 and IPv6 networks, asked with packed addresses, which sort as numbers do."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._firsts: dict[int, list[bytes]] = {4: [], 16: []}
-        self._lasts: dict[int, list[bytes]] = {4: [], 16: []}
-        for network in sorted(map(parse_network, texts), key=_widest_first):
-            first, last = network.network_address.packed, network.broadcast_address.packed
-            lasts = self._lasts[len(first)]
-            if lasts and last <= lasts[-1]:
-                continue  # within the one before: networks never overlap by halves
-            self._firsts[len(first)].append(first)
-            lasts.append(last)
-
-    def __contains__(self, ip: bytes) -> bool:
-        before = bisect_right(self._firsts[len(ip)], ip)
-        return before > 0 and ip <= self._lasts[len(ip)][before - 1]
-
-
-def _widest_first(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> tuple[bytes, int]:
-    return network.network_address.packed, network.prefixlen
-
-
-def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Read `ADDRESS` or `ADDRESS/BITS`. Raises ValueError, whose text says what is wrong."""
-    if "%" in text:
-        raise ValueError(f"{text}: a network has no zone")
-    return ipaddress.ip_network(text)
-
-
 def parse_media(text: str) -> list[Address]:
     """Read `ADDRESS:PORT` or `ADDRESS:LOW-HIGH`, IPv6 in brackets. Raises ValueError."""
     host, _, ports = text.rpartition(":")
@@ -133,17 +103,8 @@ def _wrong_media(texts: Sequence[str]) -> str | None:
     return None
 
 
-def _wrong_networks(texts: Sequence[str]) -> str | None:
-    for text in texts:
-        try:
-            parse_network(text)
-        except ValueError as error:
-            return f"{error}; want networks such as 192.0.2.0/24 or 2001:db8::/32"
-    return None
-
-
 def _wrong_allowed(texts: Sequence[str]) -> str | None:
-    if (wrong := _wrong_networks(texts)) is not None:
+    if (wrong := wrong_networks(texts)) is not None:
         return wrong
     for text in texts:
         network = parse_network(text)
@@ -188,7 +149,7 @@ DENY = Setting(
     "turn.deny",
     tuple[str, ...],
     (),
-    check=_wrong_networks,
+    check=wrong_networks,
     help="Networks that TURN clients may not reach, whatever else is allowed",
 )
 

@@ -39,13 +39,13 @@ class Streams:
     def __contains__(self, stream: StreamId) -> bool:
         return stream in self._streams
 
-    def admit(self, client: FiveTuple) -> bool:
-        """Whether one more connection is taken, which is a stranger's."""
-        return self._strangers.admit(client.ip)
+    def admit(self, client: FiveTuple | None) -> bool:
+        """Whether one more connection is taken, which is a stranger's; None: whose, is yet to be told."""
+        return self._strangers.admit(None if client is None else client.ip)
 
-    def refused(self, client: FiveTuple) -> None:
-        """A connection that was admitted came to nothing."""
-        self._strangers.leave(client.ip)
+    def refused(self, client: FiveTuple | None) -> None:
+        """A connection that was admitted came to nothing or, by None, its client is told."""
+        self._strangers.leave(None if client is None else client.ip)
 
     def opened(self, stream: StreamId, client: FiveTuple) -> None:
         """A connection that was admitted is there."""

@@ -2,8 +2,8 @@
 that is not data, and closes those that take too long.
 
 listening socket --> admitted? --> relay (compiled): TLS, framing; data goes to peers and back
-                                     |
-                                     +--> other STUN messages --> server --> answer --> relay
+  |             ^                    |
+  +-> its proxy's header             +--> other STUN messages --> server --> answer --> relay
 
 Connections are accepted here and not in the relay: whether one is taken is a matter of who has how many, each
 needs its 5-tuple in Python anyway, and it is done once for a connection, not for a packet.
@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sfu.base.log import get_logger
 from sfu.net.address import Address, unmapped_host
 from turn.datapath import micros
+from turn.proxied import ProxiedConnections
 from turn.relay import TableFull
 from turn.streams import StreamId
 from turn.tuples import FiveTuple, Transport
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from turn.datapath import DataPath
     from turn.limits import Bounds
+    from turn.networks import Networks
     from turn.relay import Relay
     from turn.server import Server
     from turn.streams import Streams
@@ -40,11 +42,19 @@ _TICK_LEAST_S: Final = 0.02
 log = get_logger("turn")
 
 
+class _Listener(NamedTuple):
+    """Where connections arrive."""
+
+    sock: socket.socket
+    transport: Transport
+    is_proxied: bool
+
+
 class TcpService:
     """The server on its TCP and TLS sockets, on the running loop.
 
-    `heard` is called after time has ended connections: events wait. The sockets of `listen` are the
-    caller's to close, after `stop`.
+    `proxies` are whose headers are believed. `heard` is called after time has ended connections: events wait.
+    The sockets of `listen` are the caller's to close, after `stop`.
     """
 
     def __init__(
@@ -54,6 +64,7 @@ class TcpService:
         path: DataPath,
         streams: Streams,
         bounds: Bounds,
+        proxies: Networks,
         *,
         heard: Callable[[], None],
     ) -> None:
@@ -62,16 +73,21 @@ class TcpService:
         self._path = path
         self._streams = streams
         self._times_us = micros(bounds.handshake_s), micros(bounds.message_s), micros(bounds.unallocated_s)
-        shortest_s = min(bounds.handshake_s, bounds.message_s, bounds.unallocated_s)
+        self._proxied = ProxiedConnections(
+            proxies, bounds, named=self._named, gone=lambda: streams.refused(None)
+        )
+        shortest_s = min(bounds.handshake_s, bounds.message_s, bounds.unallocated_s, bounds.proxy_header_s)
         self._tick_s = min(_TICK_MOST_S, max(_TICK_LEAST_S, shortest_s / 4))
         self._heard = heard
-        self._listening: list[socket.socket] = []
-        self._timers: dict[socket.socket | None, asyncio.TimerHandle] = {}  # None: of what is overdue
+        self._listening: list[_Listener] = []
+        self._timers: dict[_Listener | None, asyncio.TimerHandle] = {}  # None: of what is overdue
 
-    def listen(self, sock: socket.socket, transport: Transport) -> None:
-        """Accept connections of a listening socket from now on."""
-        self._listening.append(sock)
-        asyncio.get_running_loop().add_reader(sock.fileno(), self._on_connections, sock, transport)
+    def listen(self, sock: socket.socket, transport: Transport, *, is_proxied: bool = False) -> None:
+        """Accept connections of a listening socket from now on; with `is_proxied` none but those of
+        `proxies`, which begin with a header."""
+        listener = _Listener(sock, transport, is_proxied)
+        self._listening.append(listener)
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._on_connections, listener)
 
     def stop(self) -> None:
         """Accept no more, and close all connections, which have no allocations any more."""
@@ -79,62 +95,71 @@ class TcpService:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        for sock in self._listening:
-            loop.remove_reader(sock.fileno())
+        for listener in self._listening:
+            loop.remove_reader(listener.sock.fileno())
         self._listening.clear()
+        self._proxied.stop()
         for stream in self._streams.all():
             self._close(stream)
 
-    def _on_connections(self, sock: socket.socket, transport: Transport) -> None:
+    def _on_connections(self, listener: _Listener) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
             try:
-                connection, remote = sock.accept()
+                connection, remote = listener.sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # no descriptors, no memory: it would be told again at once
                 log.warning("turn.accept_failed", error=str(error))
-                self._rest(sock, transport)
+                self._rest(listener)
                 return
-            with connection:
-                self._accept(connection, remote, transport)
+            client = _client_of(connection, remote, listener.transport)
+            if client is None:
+                connection.close()
+            elif listener.is_proxied:
+                self._await_header(connection, client)
+            else:
+                self._take(connection, client)
 
-    def _rest(self, sock: socket.socket, transport: Transport) -> None:
+    def _rest(self, listener: _Listener) -> None:
         loop = asyncio.get_running_loop()
-        loop.remove_reader(sock.fileno())
-        self._timers[sock] = loop.call_later(
-            _REST_S, loop.add_reader, sock.fileno(), self._on_connections, sock, transport
+        loop.remove_reader(listener.sock.fileno())
+        self._timers[listener] = loop.call_later(
+            _REST_S, loop.add_reader, listener.sock.fileno(), self._on_connections, listener
         )
 
-    def _accept(self, connection: socket.socket, remote: tuple[str, int], transport: Transport) -> None:
-        """Hand a connection to the relay; otherwise the caller closes it."""
-        try:
-            local = connection.getsockname()
-        except OSError:
-            return  # it is gone already
-        client = FiveTuple(
-            transport,
-            Address(unmapped_host(remote[0]), remote[1]),
-            Address(unmapped_host(local[0]), local[1]),
-        )
+    def _await_header(self, connection: socket.socket, proxy: FiveTuple) -> None:
+        if not self._proxied.may_come(proxy.ip) or not self._streams.admit(None):
+            connection.close()
+            return
+        connection.setblocking(False)
+        self._proxied.add(connection, proxy, time.monotonic())
+        self._arm()
+
+    def _named(self, connection: socket.socket, client: FiveTuple) -> None:
+        self._streams.refused(None)
+        self._take(connection, client)
+
+    def _take(self, connection: socket.socket, client: FiveTuple) -> None:
+        """Hand a connection to the relay, or close it."""
         before = self._streams.stream_of(client)
         if before is not None:  # the kernel knows that it is over, and the relay has not read that yet
             self._close(before)
-        if not self._streams.admit(client):
-            return
-        try:
-            stream = StreamId(
-                self._relay.add_stream(
-                    connection.fileno(), transport is Transport.TLS, micros(time.monotonic())
+        with connection:
+            if not self._streams.admit(client):
+                return
+            try:
+                stream = StreamId(
+                    self._relay.add_stream(
+                        connection.fileno(), client.transport is Transport.TLS, micros(time.monotonic())
+                    )
                 )
-            )
-        except (TableFull, OSError) as error:
-            log.warning("turn.connection_refused", error=str(error))
-            self._streams.refused(client)
-            return
-        connection.detach()
+            except (TableFull, OSError) as error:
+                log.warning("turn.connection_refused", error=str(error))
+                self._streams.refused(client)
+                return
+            connection.detach()
         self._streams.opened(stream, client)
-        if None not in self._timers:
-            self._arm()
+        self._arm()
 
     def answer(self, now: float, wall_now: float) -> bool:
         """Answer the messages that the relay took from streams, and close those that are over; whether there
@@ -173,12 +198,30 @@ class TcpService:
         self._relay.drop_stream(stream)
 
     def _arm(self) -> None:
+        """Look in a while what is overdue."""
+        if None in self._timers:
+            return
         self._timers[None] = asyncio.get_running_loop().call_later(self._tick_s, self._on_tick)
 
     def _on_tick(self) -> None:
         del self._timers[None]
-        self._relay.end_overdue(micros(time.monotonic()), *self._times_us)
+        now = time.monotonic()
+        self._relay.end_overdue(micros(now), *self._times_us)
         self.close_ended()
-        if len(self._streams):
+        self._proxied.end_overdue(now)
+        if len(self._streams) or len(self._proxied):
             self._arm()
         self._heard()
+
+
+def _client_of(connection: socket.socket, remote: tuple[str, int], transport: Transport) -> FiveTuple | None:
+    """Who opened a connection; None if it is gone already."""
+    try:
+        local = connection.getsockname()
+    except OSError:
+        return None
+    return FiveTuple(
+        transport,
+        Address(unmapped_host(remote[0]), remote[1]),
+        Address(unmapped_host(local[0]), local[1]),
+    )

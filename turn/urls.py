@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sfu.base.settings import Setting
 from turn.tuples import Transport
 
 if TYPE_CHECKING:
@@ -18,6 +20,48 @@ _REFUSED_PORTS: Final = frozenset((53,))
 # What most networks let out first: TURN's own ports, then those of the web.
 _PORTS: Final = (3478, 5349, 443, 80)
 _TRANSPORTS: Final = (Transport.UDP, Transport.TCP, Transport.TLS)
+_DEFAULT_PORTS: Final = {"turn": 3478, "turns": 5349}
+_CARRIERS: Final = {
+    ("turn", None): Transport.UDP,
+    ("turn", "udp"): Transport.UDP,
+    ("turn", "tcp"): Transport.TCP,
+    ("turns", None): Transport.TLS,
+    ("turns", "tcp"): Transport.TLS,
+}
+_URL = re.compile(
+    r"(turns?):(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?(?:\?transport=(udp|tcp))?"
+)
+
+
+def _rank_of(url: str) -> tuple[int, int]:
+    """Where a URL stands among others. Raises ValueError for what is none that this server can be behind."""
+    match = _URL.fullmatch(url)
+    carrier = _CARRIERS.get((match[1], match[3])) if match else None
+    port = int(match[2] or _DEFAULT_PORTS[match[1]]) if match else 0
+    if carrier is None or not 0 < port < 65536:
+        raise ValueError(
+            f"{url}: want such as turns:turn.example.org:443?transport=tcp or "
+            "turn:192.0.2.1:3478?transport=udp"
+        )
+    return _rank(carrier, port)
+
+
+def _wrong_urls(urls: Sequence[str]) -> str | None:
+    try:
+        for url in urls:
+            _rank_of(url)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+URLS = Setting(
+    "turn.urls",
+    tuple[str, ...],
+    (),
+    check=_wrong_urls,
+    help="More TURN URLs that clients are given: those of proxies, and of ports that are forwarded to others",
+)
 
 
 class IceUrls(NamedTuple):
@@ -33,15 +77,16 @@ def ice_urls(
     name: str = "",
     hosts: Sequence[str] = (),
     told: Mapping[str, str] | None = None,
+    more: Iterable[str] = (),
 ) -> IceUrls:
-    """URLs of what is listened on.
+    """URLs of what is listened on, and `more` (TURN ones, of `URLS`) in their places.
 
     `name` is the server's, which stands in all of them; without one they have addresses: `hosts` where
     every address is listened on, else the address itself or, behind a NAT, what clients are `told` for it.
     """
     stun: dict[str, None] = {}
-    turn: dict[str, None] = {}
-    for transport, listen in sorted(listens, key=_rank):
+    turn: dict[str, tuple[int, int]] = {url: _rank_of(url) for url in more}
+    for transport, listen in sorted(listens, key=lambda on: _rank(on[0], on[1].port)):
         if listen.port in _REFUSED_PORTS:
             continue
         for host in [name] if name else _hosts(listen.host, hosts, told or {}):
@@ -49,14 +94,13 @@ def ice_urls(
             if transport is Transport.UDP:
                 stun[f"stun:{where}"] = None
             scheme = "turns" if transport is Transport.TLS else "turn"
-            turn[f"{scheme}:{where}?transport={'udp' if transport is Transport.UDP else 'tcp'}"] = None
-    return IceUrls(tuple(stun)[:1], tuple(turn))
+            url = f"{scheme}:{where}?transport={'udp' if transport is Transport.UDP else 'tcp'}"
+            turn.setdefault(url, _rank(transport, listen.port))
+    return IceUrls(tuple(stun)[:1], tuple(sorted(turn, key=turn.__getitem__)))
 
 
-def _rank(listening: tuple[Transport, Listen]) -> tuple[int, int]:
-    transport, listen = listening
-    rank = _PORTS.index(listen.port) if listen.port in _PORTS else len(_PORTS)
-    return _TRANSPORTS.index(transport), rank
+def _rank(transport: Transport, port: int) -> tuple[int, int]:
+    return _TRANSPORTS.index(transport), _PORTS.index(port) if port in _PORTS else len(_PORTS)
 
 
 def _hosts(listened: str, hosts: Sequence[str], told: Mapping[str, str]) -> Sequence[str]:

@@ -29,7 +29,7 @@ from sfu.node import DATA, MEDIA_ADVERTISE, MEDIA_BUFFER, MEDIA_LISTEN, WORKERS
 from sfu.turn.keys import TurnKeys
 from sfu.turn.service import ENABLED
 from turn.certificate import CERTIFICATE
-from turn.node import STRICT, TCP, TLS, UDP
+from turn.node import STRICT, TCP, TCP_PROXIED, TLS, TLS_PROXIED, UDP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,7 @@ def check_ports(config: Config) -> Iterator[Finding]:
     ]
     listeners += [(MEDIA_LISTEN, worker[MEDIA_LISTEN], socket.SOCK_DGRAM) for worker in workers]
     if config[ENABLED]:
-        streams = (TCP, TLS) if config[CERTIFICATE] else (TCP,)
+        streams = [TCP, TCP_PROXIED, *((TLS, TLS_PROXIED) if config[CERTIFICATE] else ())]
         listeners += [(UDP, Listen.parse(text), socket.SOCK_DGRAM) for text in config[UDP]]
         listeners += [
             (setting, Listen.parse(text), socket.SOCK_STREAM)

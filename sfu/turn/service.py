@@ -27,7 +27,7 @@ from turn.credentials import REALM, REVOKED, CredentialError, Credentials, Revoc
 from turn.limits import CREDENTIAL_MOST_S, CREDENTIAL_S
 from turn.node import STRICT, NoPortError, TurnNode
 from turn.tuples import Transport
-from turn.urls import IceUrls, ice_urls
+from turn.urls import URLS, IceUrls, ice_urls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ HOST = Setting(
     help="Host name of the TURN server in the URLs that clients are given; empty: its addresses",
 )
 
-SETTINGS: Final = (ENABLED, HOST, CREDENTIAL_S)
+SETTINGS: Final = (ENABLED, HOST, URLS, CREDENTIAL_S)
 """What `orchard serve` reads besides what `orchard turn` does."""
 
 log = get_logger("turn")
@@ -236,6 +236,7 @@ class TurnService:
             name=config[HOST],
             hosts=[by_family[family] for family in sorted(by_family)],  # IPv4 before IPv6
             told={relay.host: relay.told for relay in relays.values()},
+            more=config[URLS],
         )
 
 

@@ -24,7 +24,7 @@ def planted(data: bytes) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_what_a_target_claims_holds_for_recorded_messages_and_mutations_of_them(name: str) -> None:
-    runs, reached = fuzz(TARGETS[name], seeds(), random.Random(1), runs=RUNS)
+    runs, reached = fuzz(TARGETS[name], seeds(name), random.Random(1), runs=RUNS)
     assert runs == RUNS
     assert reached > 10
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from sfu.net.address import Address
-from sfu.wire import stun, turn
+from sfu.wire import proxy_protocol, stun, turn
+from sfu.wire.proxy_protocol import ProxyHeaderError, crc32c
 from sfu.wire.stun import Attribute, Message, MessageClass, PasswordAlgorithm, StunError
 from sfu.wire.turn import Framer, Method, TurnAttribute
 from turn import auth, credentials, nonce
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     TraceFunction = Callable[[FrameType, str, object], "TraceFunction | None"]
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "turn"
-TRACED = tuple(str(module.__file__) for module in (stun, turn, auth, credentials, nonce))
+TRACED = tuple(str(module.__file__) for module in (stun, turn, proxy_protocol, auth, credentials, nonce))
 MAX_INPUT = 4096
 LIMIT = 2048
 
@@ -245,13 +246,64 @@ def rebuilt(parsed: Message, key: bytes | None = None) -> bytes:
     )
 
 
-TARGETS: dict[str, Target] = {"message": message, "channel": channel, "stream": stream, "request": request}
+def proxied(data: bytes) -> None:
+    """A proxy's header is read or refused, and it ends where it says, whatever follows."""
+    try:
+        size = proxy_protocol.header_size(data, LIMIT)
+        for end in range(min(len(data), 20)):
+            hold(proxy_protocol.header_size(data[:end], LIMIT) in (16, size), "the size of a beginning")
+    except ProxyHeaderError:
+        return
+    if len(data) < size:
+        return
+    hold(size == 16 + data[14] * 256 + data[15] <= LIMIT, "the size")
+    try:
+        said = proxy_protocol.read_header(data[:size])
+    except ProxyHeaderError:
+        return
+    if said is None:
+        hold(data[12] == 0x20 or data[13] == 0, "nobody's address")
+        return
+    length = {0x11: 4, 0x21: 16}[data[13]]
+    hold(data[12] == 0x21, "a client of a proxy's own connection")
+    for ip, at in ((said.client_ip, 16), (said.server_ip, 16 + length)):
+        hold(data[at : at + length] in (ip, bytes(10) + b"\xff\xff" + ip), "an address")
+        hold(len(ip) == 4 or ip[:12] != bytes(10) + b"\xff\xff", "IPv4 as IPv6")
+    ports = said.client_port.to_bytes(2, "big") + said.server_port.to_bytes(2, "big")
+    hold(data[16 + 2 * length : 20 + 2 * length] == ports, "the ports")
+
+
+TARGETS: dict[str, Target] = {
+    "message": message,
+    "channel": channel,
+    "stream": stream,
+    "request": request,
+    "proxied": proxied,
+}
 
 
 # inputs
 
 
-def seeds() -> list[bytes]:
+def seeds(name: str) -> list[bytes]:
+    """What a target's mutations begin with."""
+    return headers() if name == "proxied" else messages()
+
+
+def headers() -> list[bytes]:
+    """What proxies say, with all that there may be in it."""
+    blocks = bytes(range(12)), bytes(10) + b"\xff\xff" + bytes(range(24))
+    rest = b"\x04\0\x02\0\0" + b"\x20\0\x03tls"
+    made = [
+        b"\r\n\r\n\0\r\nQUIT\n" + struct.pack("!BBH", command, kind, len(block + more)) + block + more
+        for kind, block in zip((0x11, 0x21, 0), (*blocks, b""), strict=True)
+        for command in (0x20, 0x21)
+        for more in (b"", rest, rest + b"\x03\0\x04\0\0\0\0")
+    ]
+    return [header[:-4] + crc32c(header).to_bytes(4, "big") if header[-7] == 3 else header for header in made]
+
+
+def messages() -> list[bytes]:
     """What browsers said, and requests with all that there is in TURN."""
     recorded = [
         bytes.fromhex(line) for path in sorted(RECORDED.glob("*.txt")) for line in path.read_text().split()
@@ -355,6 +407,9 @@ def shuffled(rng: random.Random, data: bytes, corpus: list[bytes]) -> bytes:
 
 def mend(data: bytearray) -> None:
     """Make the header and the padding such that the rest is looked at."""
+    if data.startswith(b"\r") and len(data) >= proxy_protocol.HEAD_BYTES:
+        struct.pack_into("!H", data, 14, min(0xFFFF, len(data) - proxy_protocol.HEAD_BYTES))
+        return
     if len(data) < stun.HEADER_LENGTH or turn.is_channel_data(data[0]):
         return
     data.extend(bytes(-len(data) % 4))
@@ -432,7 +487,7 @@ def main(seconds: float, seed: int) -> None:
     console = Console(stderr=True)
     for name, target in TARGETS.items():
         until = time.monotonic() + seconds / len(TARGETS)
-        runs, reached = fuzz(target, seeds(), random.Random(seed), runs=sys.maxsize, until=until)
+        runs, reached = fuzz(target, seeds(name), random.Random(seed), runs=sys.maxsize, until=until)
         console.print(f"{name:8} {runs} runs, {reached} steps, seed {seed}", highlight=False)
 
 

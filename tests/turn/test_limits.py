@@ -64,6 +64,8 @@ def test_the_defaults_are_what_a_careful_server_ships_with() -> None:
         "stranger_bytes": 2048,
         "control_bytes": 4096,
         "write_queue_bytes": 256 * 1024,
+        "proxy_header_s": 5.0,
+        "proxy_header_bytes": 4096,
     }
 
 

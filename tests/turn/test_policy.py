@@ -16,7 +16,6 @@ from turn.policy import (
     MEDIA,
     MEET,
     POLICY,
-    Networks,
     PeerPolicy,
     Verdict,
     parse_media,
@@ -199,23 +198,6 @@ def test_nothing_is_granted_that_python_knows_as_private(ip: bytes) -> None:
         address = ipaddress.ip_address(ip)
         assert address.is_global
         assert not any((address.is_multicast, address.is_reserved, address.is_link_local))
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 15), st.integers(0, 4)), max_size=12),
-    st.lists(st.tuples(st.integers(0, 15), st.integers(0, 4)), max_size=12),
-)
-def test_a_set_of_networks_has_what_any_of_them_has(
-    small: list[tuple[int, int]], large: list[tuple[int, int]]
-) -> None:
-    # in 16 addresses each, so that networks nest, touch and repeat
-    networks = [ipaddress.ip_network((0x0AFFFFF0 + at, 28 + bits), strict=False) for at, bits in small]
-    networks += [ipaddress.ip_network(((0x20FF << 112) + at, 124 + bits), strict=False) for at, bits in large]
-    both = Networks(map(str, networks))
-    for first in (0x0AFFFFE8, (0x20FF << 112) - 8):
-        for value in range(first, first + 32):
-            address = ipaddress.ip_address(value)
-            assert (address.packed in both) == any(address in network for network in networks)
 
 
 def disguises(ipv4: bytes, filling: bytes) -> dict[str, bytes]:

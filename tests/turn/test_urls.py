@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from sfu.base.settings import Listen
+import pytest
+
+from sfu.base.settings import Listen, SettingsError, load
 from turn.tuples import Transport
-from turn.urls import ice_urls
+from turn.urls import URLS, ice_urls
 
 UDP, TCP, TLS = Transport.UDP, Transport.TCP, Transport.TLS
 
@@ -59,3 +61,36 @@ def test_a_name_may_be_an_ipv6_address() -> None:
 
 def test_where_nothing_is_listened_on_there_is_no_url() -> None:
     assert ice_urls([], name="turn.example.org") == ((), ())
+
+
+def test_urls_of_proxies_stand_where_those_of_the_server_would() -> None:
+    proxy = "turns:turn.example.org:443?transport=tcp"
+    urls = ice_urls(
+        on((TLS, 5350), (UDP, 3478), (TCP, 443)),
+        name="t",
+        more=[proxy, "turn:t:3478?transport=udp", "turn:t"],
+    )
+    assert urls.turn == (
+        "turn:t:3478?transport=udp",
+        "turn:t",
+        "turn:t:443?transport=tcp",
+        proxy,
+        "turns:t:5350?transport=tcp",
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "turn.example.org",
+        "stun:turn.example.org",
+        "turns:turn.example.org?transport=udp",  # DTLS
+        "turn:turn.example.org:70000",
+        "turn:[2001:db8::1:3478",
+        "turn:a b:3478",
+    ],
+)
+def test_what_no_client_could_use_is_no_url(url: str) -> None:
+    with pytest.raises(SettingsError, match="want such as"):
+        load({"turn.urls": [url]}, {})
+    assert load({"turn.urls": ["turn:[2001:db8::1]:3478"]}, {})[URLS] == ("turn:[2001:db8::1]:3478",)
