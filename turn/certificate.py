@@ -1,4 +1,4 @@
-"""The certificate that TLS clients are shown: of files, or self-made for a trial."""
+"""The certificates that TLS clients are shown: of files, or self-made for a trial."""
 
 from __future__ import annotations
 
@@ -22,13 +22,21 @@ if TYPE_CHECKING:
 
 SELF_MADE: Final = "self-made"
 
+MOST: Final = 64  # chosen: each is looked at for each client that wants a name
+
 CERTIFICATE = Setting(
     "turn.certificate",
-    str,
-    "",
-    help="PEM file of the certificate for TLS with its chain; self-made makes one for a trial; empty: no TLS",
+    tuple[str, ...],
+    (),
+    help="PEM files of certificates for TLS, each with its chain; clients are shown the first that has the "
+    "name which they ask for, or the first of all; self-made makes one for a trial; empty: no TLS",
 )
-KEY = Setting("turn.key", str, "", help="PEM file of the key of turn.certificate, without a password")
+KEY = Setting(
+    "turn.key",
+    tuple[str, ...],
+    (),
+    help="PEM files of the keys of turn.certificate, one for each in its order, without a password",
+)
 
 
 class CertificateError(Exception):
@@ -42,17 +50,29 @@ class PemPair(NamedTuple):
     key: bytes
 
 
-def read_pair(config: Config, hosts: Iterable[str], wall_now: float) -> PemPair | None:
-    """As the settings say; None for no TLS. `hosts` are those that a self-made one names. Raises
+def read_pairs(config: Config, hosts: Iterable[str], wall_now: float) -> list[PemPair]:
+    """As the settings say; none for no TLS. `hosts` are those that a self-made one names. Raises
     CertificateError."""
-    certificate, key = config[CERTIFICATE], config[KEY]
-    if certificate == SELF_MADE and not key:
-        return make_pair(hosts, wall_now)
-    if bool(certificate) != bool(key) or certificate == SELF_MADE:
-        raise CertificateError(f"{CERTIFICATE.flag} and {KEY.flag} go together: give two files, or neither")
-    if not certificate:
-        return None
-    return PemPair(_read(CERTIFICATE, certificate), _read(KEY, key))
+    certificates, keys = config[CERTIFICATE], config[KEY]
+    if certificates == (SELF_MADE,) and not keys:
+        return [make_pair(hosts, wall_now)]
+    if SELF_MADE in certificates:
+        raise CertificateError(f"{CERTIFICATE.flag} {SELF_MADE}: stands alone, without files and {KEY.flag}")
+    if len(certificates) != len(keys):
+        raise CertificateError(
+            f"{CERTIFICATE.flag} {', '.join(certificates)}: {_many(len(certificates), 'certificate')} and "
+            f"{_many(len(keys), 'key')}; give a {KEY.flag} for each, in the same order"
+        )
+    if len(certificates) > MOST:
+        raise CertificateError(f"{CERTIFICATE.flag}: {len(certificates)} of them; at most {MOST} are taken")
+    return [
+        PemPair(_read(CERTIFICATE, chain), _read(KEY, key))
+        for chain, key in zip(certificates, keys, strict=True)
+    ]
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def make_pair(hosts: Iterable[str], wall_now: float, *, days: int = 30) -> PemPair:
@@ -79,7 +99,7 @@ def make_pair(hosts: Iterable[str], wall_now: float, *, days: int = 30) -> PemPa
     )
 
 
-def _read(setting: Setting[str], path: str) -> bytes:
+def _read(setting: Setting[tuple[str, ...]], path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:

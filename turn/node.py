@@ -27,7 +27,7 @@ from turn.networks import Networks
 from turn.ports import PORTS, RESERVATIONS, RESERVATIONS_PER_USER, RelayPorts, parse_range
 from turn.proxied import PROXIES
 from turn.records import record
-from turn.relay import Relay
+from turn.relay import BadCertificate, Relay
 from turn.server import Server
 from turn.streams import Streams
 from turn.tcp import TcpService
@@ -209,7 +209,7 @@ class TurnNode:
         relay.set_own_ports(peers.own_ports())
         self._relay = relay
         self._hosts = [host for held in hosts.values() for host in (held.host, held.told)]
-        has_tls = self._show_certificate()
+        has_tls = self._show_certificates()
         streams = Streams(limits.Strangers(bounds))
         path = DataPath(relay, streams, packets_per_s=bounds.packets_per_s, bytes_per_s=bounds.bytes_per_s)
         self.server = Server(
@@ -303,35 +303,35 @@ class TurnNode:
                 f"give {TCP_PROXIED.flag} or {TLS_PROXIED.flag}"
             )
 
-    def _show_certificate(self) -> bool:
-        """Read the certificate that new connections are shown; False if there is none. Raises TurnError."""
+    def _show_certificates(self) -> bool:
+        """Read what new connections are shown; False if there is no certificate. Raises TurnError."""
+        config = self._config
         try:
-            pair = certificate.read_pair(self._config, self._hosts, time.time())
+            pairs = certificate.read_pairs(config, self._hosts, time.time())
         except CertificateError as error:
             raise TurnError(str(error)) from error
-        if pair is None:
+        if not pairs:
             for setting in (TLS, TLS_PROXIED):
-                if self._config.source(setting) is Source.DEFAULT or not self._config[setting]:
+                if config.source(setting) is Source.DEFAULT or not config[setting]:
                     continue
                 raise TurnError(
-                    f"{setting.flag} {', '.join(self._config[setting])}: TLS needs a certificate; give "
+                    f"{setting.flag} {', '.join(config[setting])}: TLS needs a certificate; give "
                     f"{certificate.CERTIFICATE.flag} and {certificate.KEY.flag}, or for a trial "
                     f"{certificate.CERTIFICATE.flag} {certificate.SELF_MADE}"
                 )
             return False
         try:
-            self._relay.set_certificate(*pair)
-        except ValueError as error:
-            files = ", ".join(self._config[setting] for setting in (certificate.CERTIFICATE, certificate.KEY))
-            raise TurnError(
-                f"{certificate.CERTIFICATE.flag}, {certificate.KEY.flag} {files}: {error}"
-            ) from error
+            self._relay.set_certificates(pairs)
+        except BadCertificate as error:
+            settings = certificate.CERTIFICATE, certificate.KEY
+            files = ", ".join(f"{setting.flag} {config[setting][error.number]}" for setting in settings)
+            raise TurnError(f"{files}: {error}") from error
         return True
 
     def reload(self) -> None:
-        """Read the certificate anew: connections from now on get it, those that are there go on. Raises
+        """Read all certificates anew: connections from now on get them, those that are there go on. Raises
         TurnError, and changes nothing then."""
-        self._show_certificate()
+        self._show_certificates()
 
     def relay_counters(self) -> dict[str, int]:
         """Totals of the relay by name; `drop_` names a reason."""

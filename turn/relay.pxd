@@ -126,6 +126,7 @@ cdef extern from "tls.h" nogil:
     enum:
         TLS_NO_CERTIFICATE, TLS_NO_KEY, TLS_NO_PAIR
     int tls_make(SSL_CTX **out, const void *chain, int chain_size, const void *key, int key_size)
+    int tls_follow(SSL_CTX *c, SSL_CTX *next)
     void SSL_CTX_free(SSL_CTX *c)
 
 
@@ -348,7 +349,7 @@ cdef class Relay:
     cdef uint8_t *stream_in      # what has been read of the stream under way
     cdef uint8_t *stage          # what goes out to stream `staged_for` next ...
     cdef uint32_t staged, staged_for   # ... bytes of it
-    cdef SSL_CTX *tls            # for new connections; each holds its own
+    cdef SSL_CTX *tls            # for new connections, each of which holds its own; the first of a row
     cdef uint32_t streams_max, stream_top, stream_free, stream_live
     cdef uint32_t ended_first, ended_last   # those that are over and not told yet, by `next`
     cdef uint32_t stream_control_count

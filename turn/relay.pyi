@@ -8,6 +8,12 @@ class StaleHandle(Exception):
 class TableFull(Exception):
     """A table has reached its bound; the text names it."""
 
+class BadCertificate(ValueError):
+    """A pair that TLS can't use; `number` is its place among those that were given."""
+
+    number: int
+    def __init__(self, why: str, number: int) -> None: ...
+
 class Relay:
     """Data between the clients of a TURN server, on UDP, TCP and TLS, and their peers on UDP, without
     Python (RFC 8656 11, 12, 14).
@@ -61,9 +67,11 @@ class Relay:
         """Send one datagram to a client at once, from the address that `path` names as ours. False when
         the kernel did not take it: then it is lost."""
 
-    def set_certificate(self, chain: bytes, key: bytes) -> None:
-        """What new TLS connections are shown: PEM texts of a certificate with those that vouch for it, and
-        of its key without a password. Connections that there are keep theirs. Raises ValueError."""
+    def set_certificates(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """What new TLS connections are shown: of each certificate the PEM texts of it, with those that vouch
+        for it, and of its key without a password. A client that names a host (SNI, RFC 6066 3) is shown the
+        first that has this name, any other the first of all. Connections that there are keep theirs. Raises
+        BadCertificate, and ValueError without a pair; then nothing has changed."""
 
     def add_stream(self, fd: int, tls: bool, now_us: int) -> int:
         """Take over the descriptor of a TCP connection that a client opened, of TLS or not; returns the

@@ -53,6 +53,14 @@ class TableFull(Exception):
     """A table has reached its bound; the text names it."""
 
 
+class BadCertificate(ValueError):
+    """A pair that TLS can't use; `number` is its place among those that were given."""
+
+    def __init__(self, why, number):
+        super().__init__(why)
+        self.number = number
+
+
 include "parts/tables.pxi"
 include "parts/clients.pxi"
 include "parts/peers.pxi"
@@ -87,6 +95,20 @@ cdef int client_destination(batch_destination *to, const Listener *l, const uint
             raise ValueError("the listener is bound to another address")
         to.control_length = 0
     return 0
+
+
+cdef SSL_CTX *tls_of(int number, bytes chain, bytes key) except NULL:
+    cdef SSL_CTX *tls = NULL
+    cdef int fault = tls_make(&tls, <const char *> chain, <int> len(chain), <const char *> key, <int> len(key))
+    if fault == TLS_NO_CERTIFICATE:
+        raise BadCertificate("no certificate in PEM, or one that can't be used", number)
+    if fault == TLS_NO_KEY:
+        raise BadCertificate("no private key in PEM, or one with a password", number)
+    if fault == TLS_NO_PAIR:
+        raise BadCertificate("the key is not the certificate's", number)
+    if fault < 0:
+        raise MemoryError
+    return tls
 
 
 cdef bytes ip_of(const uint8_t *ip):
@@ -286,19 +308,26 @@ cdef class Relay:
             raise StaleHandle(f"stream {stream:#x}")
         return i
 
-    def set_certificate(self, bytes chain not None, bytes key not None):
-        cdef SSL_CTX *tls = NULL
-        cdef int fault = tls_make(&tls, <const char *> chain, <int> len(chain), <const char *> key, <int> len(key))
-        if fault == TLS_NO_CERTIFICATE:
-            raise ValueError("no certificate in PEM, or one that can't be used")
-        if fault == TLS_NO_KEY:
-            raise ValueError("no private key in PEM, or one with a password")
-        if fault == TLS_NO_PAIR:
-            raise ValueError("the key is not the certificate's")
-        if fault < 0:
-            raise MemoryError
+    def set_certificates(self, pairs not None):
+        cdef SSL_CTX *first = NULL
+        cdef SSL_CTX *last = NULL
+        cdef SSL_CTX *made
+        if not pairs:
+            raise ValueError("at least one certificate")
+        try:
+            for number, (chain, key) in enumerate(pairs):
+                made = tls_of(number, chain, key)
+                if first == NULL:
+                    first = made
+                elif tls_follow(last, made) < 0:
+                    SSL_CTX_free(made)
+                    raise MemoryError
+                last = made
+        except BaseException:
+            SSL_CTX_free(first)
+            raise
         SSL_CTX_free(self.tls)   # connections that were made with it keep it
-        self.tls = tls
+        self.tls = first
 
     def add_stream(self, int fd, bint tls, int64_t now_us):
         cdef epoll_event event

@@ -100,10 +100,10 @@ class Setting(Generic[T]):
     """One setting: name, type, default and what the value must be.
 
     `kind` is int, float, bool, str, Listen, ByteSize, or `tuple[str, ...]` for a list: its flag may be
-    repeated, its environment variable takes commas. `unit` is for people and the docs, `minimum` and
-    `maximum` are inclusive, `choices` are the only values, `check` returns what is wrong with a value
-    or None. The value of a `secret` is never shown. `alias` takes the place of the name in the flag and
-    the environment variable: `alias="http"` makes `--http` and `ORCHARD_HTTP`.
+    repeated, its environment variable and a text in the file take commas. `unit` is for people and the
+    docs, `minimum` and `maximum` are inclusive, `choices` are the only values, `check` returns what is
+    wrong with a value or None. The value of a `secret` is never shown. `alias` takes the place of the name
+    in the flag and the environment variable: `alias="http"` makes `--http` and `ORCHARD_HTTP`.
     """
 
     def __init__(
@@ -204,7 +204,7 @@ class Setting(Generic[T]):
             isinstance(value, float) and self.kind is float
         ):
             return self.parse(str(value), written)
-        elif isinstance(value, str) and self.kind in (str, Listen, ByteSize):
+        elif isinstance(value, str) and (self.is_list or self.kind in (str, Listen, ByteSize)):
             return self.parse(value, written)
         raise self._refused(str(cast("object", value)), written)
 

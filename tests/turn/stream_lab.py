@@ -96,7 +96,7 @@ class StreamLab:
         self.listening = self.stack.enter_context(open_tcp("127.0.0.1", 0, setting="--listen"))
         self.relay = Relay(seed=bytes(range(8)), **{"slice_us": 60_000_000, "streams_max": 16, **bounds})
         if certificate is not None:
-            self.relay.set_certificate(*certificate)
+            self.relay.set_certificates([certificate])
         self.asked: list[tuple[int, bytes]] = []
         self.ended: list[tuple[int, str]] = []
 

@@ -18,8 +18,8 @@ from sfu.wire.stun import MessageClass, StunError
 from sfu.wire.turn import Framer, build_channel_data
 from tests.turn.relay_lab import read_data_indication, send_indication
 from tests.turn.stream_lab import CERTIFICATE, StreamClient, StreamLab, trusting
-from turn.certificate import make_pair
-from turn.relay import StaleHandle, TableFull
+from turn.certificate import PemPair, make_pair
+from turn.relay import BadCertificate, StaleHandle, TableFull
 
 CHANNEL = 0x4000
 BOTH = pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
@@ -465,7 +465,7 @@ def test_a_new_certificate_is_for_new_connections_and_costs_the_old_ones_nothing
         before = lab.secure()
         peer, _ = lab.pair(before)
         before.bind(CHANNEL, peer)
-        lab.relay.set_certificate(*make_pair(["127.0.0.1"], time.time()))
+        lab.relay.set_certificates([make_pair(["127.0.0.1"], time.time())])
         after = lab.secure()
         assert serial(before) != serial(after)
         before.send(padded(b"still here"))
@@ -482,15 +482,21 @@ def test_a_certificate_that_can_not_be_used_changes_nothing() -> None:
             (CERTIFICATE.chain, b"nonsense", "no private key"),
             (CERTIFICATE.chain, other.key, "not the certificate's"),
         ):
-            with pytest.raises(ValueError, match=said):
-                lab.relay.set_certificate(chain, key)
+            for place in range(2):
+                pairs = [other, other]
+                pairs[place] = PemPair(chain, key)
+                with pytest.raises(BadCertificate, match=said) as refused:
+                    lab.relay.set_certificates(pairs)
+                assert refused.value.number == place
+        with pytest.raises(ValueError, match="at least one"):
+            lab.relay.set_certificates([])
         assert serial(lab.secure()) == shown
 
 
 def test_the_chain_is_shown_with_the_certificate() -> None:
     issuer = make_pair(["127.0.0.2"], time.time())
     with StreamLab() as lab:
-        lab.relay.set_certificate(CERTIFICATE.chain + issuer.chain, CERTIFICATE.key)
+        lab.relay.set_certificates([(CERTIFICATE.chain + issuer.chain, CERTIFICATE.key)])
         context = trusting()
         context.maximum_version = ssl.TLSVersion.TLSv1_2  # whose certificates go unsealed
         client = lab.connect(tls=True)

@@ -11,13 +11,17 @@ import shutil
 import socket
 import ssl
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from aioice import turn as aioice_turn
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from sfu.base.settings import load
 from sfu.wire import stun
@@ -288,9 +292,11 @@ def written(folder: Path, pair: PemPair) -> dict[str, str | list[str]]:
     return {"certificate": str(folder / "chain.pem"), "key": str(folder / "key.pem")}
 
 
-async def shown(node: TurnNode) -> bytes:
-    """The certificate that a new connection is shown."""
-    _, writer = await asyncio.open_connection(*of(node.tls_listens), ssl=trusting())
+async def shown(node: TurnNode, name: str | None = None, context: ssl.SSLContext | None = None) -> bytes:
+    """The certificate that a new connection is shown, which asks for a `name` or none."""
+    context = context or trusting()
+    where = of(node.tls_listens)
+    _, writer = await asyncio.open_connection(*where, ssl=context, server_hostname=name or "")
     peer: ssl.SSLObject = writer.get_extra_info("ssl_object")
     writer.close()
     return peer.getpeercert(binary_form=True) or b""
@@ -328,12 +334,121 @@ async def test_a_reload_shows_the_new_certificate_and_ends_no_call(tmp_path: Pat
     node.stop()
 
 
+def pair_of(*names: str) -> PemPair:
+    """A certificate of hosts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    start = datetime.now(UTC) - timedelta(days=1)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=9))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return PemPair(made.public_bytes(Encoding.PEM), private)
+
+
+def all_written(folder: Path, pairs: list[PemPair]) -> dict[str, str | list[str]]:
+    """Settings of several certificates."""
+    found: dict[str, list[str]] = {"certificate": [], "key": []}
+    for number, pair in enumerate(pairs):
+        (folder / str(number)).mkdir(exist_ok=True)
+        for setting, paths in written(folder / str(number), pair).items():
+            found[setting].append(str(paths))
+    return dict(found)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_S15_a_client_is_shown_the_certificate_of_the_name_that_it_wants(
+    version: ssl.TLSVersion, tmp_path: Path
+) -> None:
+    first, second, third = pairs = [
+        pair_of("turn.example.org"),
+        pair_of("relay.example.net", "*.wild.example.net"),
+        pair_of("relay.example.net", "last.example.org"),
+    ]
+    node = started(**all_written(tmp_path, pairs))
+    context = trusting()
+    context.maximum_version = context.minimum_version = version
+    context.set_alpn_protocols(["http/1.1", "stun.turn"])
+    for name, pair in (
+        (None, first),
+        ("turn.example.org", first),
+        ("TURN.example.org", first),
+        ("relay.example.net", second),
+        ("a.wild.example.net", second),
+        ("a.b.wild.example.net", first),
+        ("last.example.org", third),
+        ("unknown.example", first),
+        ("127.0.0.1", first),
+    ):
+        assert await shown(node, name, context) == der(pair), name
+    node.stop()
+
+
+async def test_S15_the_labels_of_alpn_hold_for_every_certificate(tmp_path: Path) -> None:
+    node = started(**all_written(tmp_path, [pair_of("turn.example.org"), pair_of("relay.example.net")]))
+    for name in ("turn.example.org", "relay.example.net"):
+        for offered, wanted in ((["http/1.1", "stun.turn"], "stun.turn"), (["http/1.1"], None), ([], None)):
+            context = trusting()
+            context.set_alpn_protocols(offered)
+            _, writer = await asyncio.open_connection(
+                *of(node.tls_listens), ssl=context, server_hostname=name
+            )
+            assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == wanted
+            writer.close()
+    node.stop()
+
+
+async def test_a_session_is_resumed_under_the_name_that_it_was_made_for(tmp_path: Path) -> None:
+    node = started(**all_written(tmp_path, [pair_of("turn.example.org"), pair_of("relay.example.net")]))
+    context = trusting()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # whose ticket is there when the handshake is over
+
+    def handshake(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool]:
+        with (
+            socket.create_connection(of(node.tls_listens)) as plain,
+            context.wrap_socket(plain, server_hostname="relay.example.net", session=session) as secured,
+        ):
+            return secured.session, bool(secured.session_reused)
+
+    session, is_resumed = await asyncio.to_thread(handshake, None)
+    assert not is_resumed
+    _, is_resumed = await asyncio.to_thread(handshake, session)
+    assert is_resumed
+    node.stop()
+
+
+async def test_a_reload_reads_every_certificate_and_takes_none_if_one_is_wrong(tmp_path: Path) -> None:
+    names = ["turn.example.org", "relay.example.net"]
+    before, after = ([pair_of(name) for name in names] for _ in range(2))
+    node = started(**all_written(tmp_path, before))
+    all_written(tmp_path, after)
+    (tmp_path / "1" / "key.pem").write_bytes(before[1].key)
+    with pytest.raises(TurnError, match=r"1/chain.pem, --turn-key .*/1/key.pem: the key is not"):
+        node.reload()
+    assert [await shown(node, name) for name in names] == [der(pair) for pair in before]
+    all_written(tmp_path, after)
+    node.reload()
+    assert [await shown(node, name) for name in names] == [der(pair) for pair in after]
+    node.stop()
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"certificate": ""}, "TLS needs a certificate; give --turn-certificate"),
-        ({"certificate": "/nowhere/chain.pem"}, "go together"),
-        ({"certificate": "", "key": "/nowhere/key.pem"}, "go together"),
+        ({"certificate": "/nowhere/chain.pem"}, "1 certificate and 0 keys; give a --turn-key for each"),
+        ({"certificate": "", "key": "/nowhere/key.pem"}, "0 certificates and 1 key; give a --turn-key"),
+        ({"certificate": ["a.pem", "self-made"], "key": "b.pem"}, "self-made: stands alone"),
+        ({"certificate": "self-made", "key": "b.pem"}, "self-made: stands alone"),
+        ({"certificate": ["a.pem"] * 65, "key": ["b.pem"] * 65}, "65 of them; at most 64"),
         (
             {"certificate": "/nowhere/chain.pem", "key": "/nowhere/key.pem"},
             "/nowhere/chain.pem: No such file",
@@ -341,7 +456,9 @@ async def test_a_reload_shows_the_new_certificate_and_ends_no_call(tmp_path: Pat
         ({"certificate": __file__, "key": __file__}, "no certificate in PEM"),
     ],
 )
-async def test_tls_that_can_not_be_is_said_at_the_start(settings: dict[str, str], said: str) -> None:
+async def test_tls_that_can_not_be_is_said_at_the_start(
+    settings: dict[str, str | list[str]], said: str
+) -> None:
     with pytest.raises(TurnError, match=said):
         started(**settings)
 

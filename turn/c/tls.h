@@ -1,4 +1,7 @@
-/* The TLS that TURN connections share (RFC 8489 6.2.3, BCP 195): an SSL_CTX of a certificate with its chain and a key. */
+/* The TLS that TURN connections share (RFC 8489 6.2.3, BCP 195): an SSL_CTX of a certificate with its chain and a key.
+ *
+ * There may be several, in a row: the first is asked by new connections, and hands each to the one that has the name which
+ * the client wants (RFC 6066 3). Each holds the next one. */
 #ifndef ORCHARD_TLS_H
 #define ORCHARD_TLS_H
 
@@ -8,6 +11,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 /* RFC 8489 6.2.3 wants ECDHE- and DHE-RSA-AES128-GCM-SHA256. TLS 1.3 has its own, AES-128-GCM among them. */
 #define TLS_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
@@ -35,6 +39,31 @@ static inline int tls_alpn(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_NOACK;
 }
 
+static inline void tls_free_next(void *context, void *next, CRYPTO_EX_DATA *data, int index, long argl, void *argp) {
+    (void)context, (void)data, (void)index, (void)argl, (void)argp;
+    SSL_CTX_free(next);
+}
+
+/* Where a context holds the next one. */
+static inline int tls_next_index(void) {
+    static int index = -1; /* made under the interpreter's lock, by tls_make */
+    if (index < 0) index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, tls_free_next);
+    return index;
+}
+
+/* The first of a row whose certificate has the name that the client wants. Where there is none, or no name, the first. */
+static inline int tls_named(SSL *ssl, int *alert, void *closure) {
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    (void)alert, (void)closure;
+    if (!name) return SSL_TLSEXT_ERR_NOACK;
+    for (SSL_CTX *c = SSL_get_SSL_CTX(ssl); c; c = SSL_CTX_get_ex_data(c, tls_next_index())) {
+        if (X509_check_host(SSL_CTX_get0_certificate(c), name, 0, 0, NULL) != 1) continue;
+        SSL_set_SSL_CTX(ssl, c);
+        return SSL_TLSEXT_ERR_OK;
+    }
+    return SSL_TLSEXT_ERR_NOACK;
+}
+
 static inline int tls_use(SSL_CTX *c, BIO *chain, BIO *key) {
     X509 *certificate = PEM_read_bio_X509_AUX(chain, NULL, tls_no_password, NULL);
     int taken = certificate && SSL_CTX_use_certificate(c, certificate) == 1;
@@ -53,13 +82,13 @@ static inline int tls_use(SSL_CTX *c, BIO *chain, BIO *key) {
     return taken ? 0 : TLS_NO_PAIR;
 }
 
-/* Of PEM texts. 0, or why there is no `out`. */
+/* Of PEM texts. 0, or why there is no `out`, which is one without a next. */
 static inline int tls_make(SSL_CTX **out, const void *chain, int chain_size, const void *key, int key_size) {
     ERR_clear_error();
     SSL_CTX *c = SSL_CTX_new(TLS_server_method());
     BIO *chain_text = BIO_new_mem_buf(chain, chain_size), *key_text = BIO_new_mem_buf(key, key_size);
     int fault = TLS_NO_MEMORY;
-    if (c && chain_text && key_text && SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) == 1 &&
+    if (c && chain_text && key_text && tls_next_index() >= 0 && SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) == 1 &&
         SSL_CTX_set_cipher_list(c, TLS_CIPHERS) == 1) {
         SSL_CTX_set_options(c, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
         SSL_CTX_set_dh_auto(c, 1);
@@ -70,6 +99,7 @@ static inline int tls_make(SSL_CTX **out, const void *chain, int chain_size, con
         SSL_CTX_set_read_ahead(c, 1); /* head and body of a record by one call */
         SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF); /* tickets need none */
         SSL_CTX_set_alpn_select_cb(c, tls_alpn, NULL);
+        SSL_CTX_set_tlsext_servername_callback(c, tls_named);
         fault = tls_use(c, chain_text, key_text);
     }
     BIO_free(chain_text);
@@ -78,6 +108,11 @@ static inline int tls_make(SSL_CTX **out, const void *chain, int chain_size, con
     if (fault < 0) SSL_CTX_free(c);
     else *out = c;
     return fault;
+}
+
+/* Put `next`, which is `c`'s to free from now on, behind it. -1: no memory, and `next` stays the caller's. */
+static inline int tls_follow(SSL_CTX *c, SSL_CTX *next) {
+    return SSL_CTX_set_ex_data(c, tls_next_index(), next) == 1 ? 0 : -1;
 }
 
 #endif

@@ -196,6 +196,12 @@ def test_a_file_gives_values_in_its_own_types(tmp_path: Path) -> None:
     assert (config[place], config[truth], config[fraction]) == (Listen("127.0.0.1", 80), True, 2.0)
 
 
+def test_a_list_of_one_may_be_a_text_in_a_file(tmp_path: Path) -> None:
+    names = Setting("x.names", tuple[str, ...], (), help="")
+    for text, value in (("x", ("x",)), ("x, y", ("x", "y")), ("", ())):
+        assert load({}, {}, write(tmp_path, f'[x]\nnames = "{text}"\n'))[names] == value
+
+
 @pytest.mark.parametrize("value", ['"5"', "5.0", "true", "[5]", "{ a = 5 }"])
 def test_a_file_may_not_give_another_type(tmp_path: Path, value: str) -> None:
     limit()

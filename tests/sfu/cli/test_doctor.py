@@ -96,7 +96,7 @@ def test_a_turn_port_that_is_taken_is_as_bad_as_the_server_takes_it(
         if kind == socket.SOCK_STREAM:
             holder.listen()
         taken = str(Listen(*holder.getsockname()))
-        ports = {UDP: (":0",), TCP: (":0",), TLS: (":0",), CERTIFICATE: "self-made", transport: (taken,)}
+        ports = {UDP: (":0",), TCP: (":0",), TLS: (":0",), CERTIFICATE: ("self-made",), transport: (taken,)}
         settings = {HTTP_LISTEN: free, MEDIA_LISTEN: free, STRICT: is_strict, **ports}
         finding = worst(check_ports(Config({**settings, DATA: str(tmp_path / "none")})))
     assert finding.level is level
