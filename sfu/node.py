@@ -36,6 +36,7 @@ from sfu.transport.certificate import Certificate
 from sfu.transport.dtls import DtlsContext
 from sfu.turn.service import ENABLED, TurnService
 from turn.node import TurnError
+from turn.told import Media
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -175,7 +176,7 @@ class Node:
         self._driver.start()
         self._stack.push_async_callback(self._driver.stop)
         if config[ENABLED]:
-            media = media_of_workers(config, self.candidates)
+            media = media_of_workers(config, self.candidates, self.media_listen.port)
             self.turn = TurnService(config, self.data, media=media, listens=not self._worker)
             self._stack.push_async_callback(self.turn.stop)
             self.turn.start()
@@ -249,16 +250,17 @@ class Node:
         self._stack.push_async_callback(end)
 
 
-def media_of_workers(config: Config, own: Sequence[Address]) -> list[Address]:
-    """Where the media of all workers arrives, the first one's `own` candidates first.
+def media_of_workers(config: Config, own: Sequence[Address], port: int) -> list[Media]:
+    """Where the media of all workers is, the first one's `own` candidates at its `port` first.
 
-    With a port that the system chooses only its own are known.
+    With a port that the system chooses only its own is known.
     """
     listen = config[MEDIA_LISTEN]
-    found = list(own)
+    found = [Media(address, Listen(listen.host, port)) for address in own]
     for index in range(1, config[WORKERS] if listen.port else 1):
         told = [shifted(text, index) for text in config[MEDIA_ADVERTISE]]
-        found += advertised(listen.host, listen.port + index, told)
+        at = Listen(listen.host, listen.port + index)
+        found += [Media(address, at) for address in advertised(at.host, at.port, told)]
     return found
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sfu.base.log import get_logger
 from sfu.base.settings import ByteSize, Listen, Setting, Source
+from sfu.net.address import packed_host
 from sfu.net.interfaces import interface_hosts
 from sfu.net.tcp import open_tcp
 from sfu.net.udp import OpenError, open_udp
@@ -21,9 +22,9 @@ from turn.auth import Authenticator
 from turn.certificate import CertificateError
 from turn.credentials import REALM, REVOKED, SECRETS, Credentials, Keys
 from turn.datapath import DataPath
+from turn.networks import Networks
 from turn.nonce import Nonces
 from turn.openings import Opener
-from turn.networks import Networks
 from turn.ports import PORTS, RESERVATIONS, RESERVATIONS_PER_USER, RelayPorts, parse_range
 from turn.proxied import PROXIES
 from turn.records import record
@@ -31,6 +32,7 @@ from turn.relay import BadCertificate, Relay
 from turn.server import Server
 from turn.streams import Streams
 from turn.tcp import TcpService
+from turn.told import MEDIA, parse_media, told_addresses
 from turn.tuples import Transport
 from turn.udp import UdpService
 
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sfu.base.settings import Config
-    from sfu.net.address import Address
+    from turn.told import Media
 
 
 def _wrong_listens(texts: Sequence[str]) -> str | None:
@@ -117,7 +119,7 @@ SETTINGS: Final = (
         RESERVATIONS_PER_USER,
     ),
     *(REALM, SECRETS, REVOKED, limits.NONCE_S, limits.CREDENTIAL_MOST_S),
-    *(policy.POLICY, policy.MEDIA, policy.MEET, policy.ALLOW, policy.DENY),
+    *(policy.POLICY, MEDIA, policy.MEET, policy.ALLOW, policy.DENY),
     *(limits.ALLOCATIONS, limits.ALLOCATIONS_PER_USER, limits.ALLOCATIONS_PER_ADDRESS, limits.LIFETIME_S),
     *(limits.PERMISSIONS, limits.CHANNELS, limits.STRICT_CHANNELS),
     *(limits.PEERS_PER_SECOND, limits.PEERS_BURST, limits.PACKETS_PER_SECOND, limits.BITS_PER_SECOND),
@@ -144,11 +146,11 @@ class NoPortError(TurnError):
 class TurnNode:
     """One TURN server. `start`, then `drain`, then `stop`.
 
-    `media` are the SFU's media addresses, which clients may reach in every mode; `keys` are those of
+    `media` is where the SFU's media is, which clients may reach in every mode; `keys` are those of
     `turn.secrets` and whatever the caller has besides.
     """
 
-    def __init__(self, config: Config, *, media: Iterable[Address] = (), keys: Keys | None = None) -> None:
+    def __init__(self, config: Config, *, media: Iterable[Media] = (), keys: Keys | None = None) -> None:
         self._config = config
         self._media = tuple(media)
         self._keys = keys or Keys(shared=tuple(secret.encode() for secret in config[SECRETS]))
@@ -186,11 +188,19 @@ class TurnNode:
             max_revoked=config[REVOKED],
         )
         nonces = Nonces(secrets.token_bytes(32), life_s=bounds.nonce_s)
+        interfaces = interface_hosts()
         try:
+            told = told_addresses(
+                relays=hosts,
+                relay_ports=ports,
+                media=self._media,
+                others=map(parse_media, config[MEDIA]),
+                interfaces=interfaces,
+            )
             peers = policy.policy_of(
                 config,
-                hosts=interface_hosts(),
-                media=self._media,
+                hosts=interfaces,
+                media=[media.told for media in self._media],
                 relays=[host for relay in hosts.values() for host in (relay.host, relay.told)],
                 relay_ports=ports,
             )
@@ -207,6 +217,9 @@ class TurnNode:
             write_queue=bounds.write_queue_bytes,
         )
         relay.set_own_ports(peers.own_ports())
+        relay.set_told(
+            [(packed_host(at.told), at.low, at.high, packed_host(at.host), at.first) for at in told]
+        )
         self._relay = relay
         self._hosts = [host for held in hosts.values() for host in (held.host, held.told)]
         has_tls = self._show_certificates()

@@ -26,14 +26,15 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from sfu.base.settings import Setting
-from sfu.net.address import Address, packed_host
+from sfu.net.address import packed_host
 from turn.networks import Networks, parse_network, wrong_networks
-from turn.ports import parse_range
+from turn.told import MEDIA, parse_media
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sfu.base.settings import Config
+    from sfu.net.address import Address
     from turn.ports import PortRange
 
 MAX_RANGES: Final = 16  # chosen: the packet path looks through all of them for each packet
@@ -75,32 +76,12 @@ _GLOBAL_IPV6 = ("2000::/3",)  # all that IANA has given out for hosts; what is o
 _SPECIAL_IPV6 = ("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20")
 
 
-def parse_media(text: str) -> list[Address]:
-    """Read `ADDRESS:PORT` or `ADDRESS:LOW-HIGH`, IPv6 in brackets. Raises ValueError."""
-    host, _, ports = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = str(ipaddress.IPv6Address(host[1:-1]))
-    else:
-        host = str(ipaddress.IPv4Address(host))
-    low, high = parse_range(ports)
-    return [Address(host, port) for port in range(low, high + 1)]
-
-
 _LOOPBACK_IPV6 = ipaddress.IPv6Address("::1").packed
 _NEVER_NETWORKS = Networks(_NEVER)
 _LOOPBACK_NETWORKS = Networks(_LOOPBACK)
 _SPECIAL_NETWORKS = Networks(_SPECIAL_IPV4 + _SPECIAL_IPV6)
 _GLOBAL_NETWORKS = Networks(_GLOBAL_IPV6)
 _TUNNELLED = Networks(("2001::/32", "2002::/16"))
-
-
-def _wrong_media(texts: Sequence[str]) -> str | None:
-    for text in texts:
-        try:
-            parse_media(text)
-        except ValueError:
-            return f"{text}: want ADDRESS:PORT or ADDRESS:LOW-HIGH, such as [2001:db8::1]:40000"
-    return None
 
 
 def _wrong_allowed(texts: Sequence[str]) -> str | None:
@@ -124,13 +105,6 @@ POLICY = Setting(
     "sfu",
     choices=("sfu", "public"),
     help="Whom TURN clients may reach: only the media addresses of the SFU, or any public host",
-)
-MEDIA = Setting(
-    "turn.media",
-    tuple[str, ...],
-    (),
-    check=_wrong_media,
-    help="Media addresses of other nodes that TURN clients may reach, ADDRESS:PORT or ADDRESS:LOW-HIGH",
 )
 MEET = Setting(
     "turn.meet",
@@ -255,7 +229,7 @@ def policy_of(
     return PeerPolicy(
         public=config[POLICY] == "public",
         hosts=hosts,
-        media=[*media, *(address for text in config[MEDIA] for address in parse_media(text))],
+        media=[*media, *(address for text in config[MEDIA] for address in parse_media(text).addresses)],
         relays=relays,
         relay_ports=relay_ports if config[MEET] else None,
         allow=config[ALLOW],

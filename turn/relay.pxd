@@ -159,6 +159,7 @@ cdef enum:
     NONE = 0xffffffff            # no entry; equal to HASH_NONE
     LISTENERS = 32
     OWN_PORTS = 16               # ranges
+    TOLD = 32                    # ranges of ports at addresses that others are told
     PARCELS = 512                # datagrams to peers gathered before they leave; as BURST_DATAGRAMS
     CONTROL_MAX = 4096           # bytes of a STUN message that is handed up
     PAYLOAD_MAX = 65507          # of a UDP datagram on IPv4
@@ -255,6 +256,14 @@ cdef struct Channel:
     uint64_t hash                # of allocation and peer
 
 
+# Ports of an address by which others know this machine, or one beside it, and it does not know itself: it is before a NAT.
+cdef struct Told:
+    uint8_t ip[16]
+    uint16_t low, high
+    uint8_t local[16]            # where what is sent there has to go ...
+    uint16_t local_low           # ... and to which port for `low`
+
+
 # A client's allocation. Owns its sockets, permissions and channels.
 cdef struct Allocation:
     uint32_t generation
@@ -328,6 +337,8 @@ cdef class Relay:
     cdef uint32_t own_low[16]    # ranges of ports that are open at our own addresses
     cdef uint32_t own_high[16]
     cdef uint32_t own_count
+    cdef Told told[32]
+    cdef uint32_t told_count
     cdef uint32_t controls_max, control_count, strange_count
     cdef int64_t slice_ns
     cdef int64_t now_us, now_ns  # of the call under way, or the last one

@@ -119,6 +119,13 @@ class Relay:
     def set_own_ports(self, ranges: Sequence[tuple[int, int]]) -> None:
         """The ports (first and last of at most 16 ranges) that peers with `own_ports` may be reached at."""
 
+    def set_told(self, rows: Sequence[tuple[bytes, int, int, bytes, int]]) -> None:
+        """Addresses of a NAT by which others know this machine, or one beside it. Each row is (address, first
+        port, last port, where that leads, its first port), at most 32. What a client sends to a peer at such
+        an address goes where it leads, and what comes from there is that peer's, unless the client has a
+        permission for the address that it comes from. Permissions, channels and indications have the address
+        that is told. To be said before anything is bound."""
+
     def permit(self, handle: int, ip: bytes, until_us: int, own_ports: bool) -> None:
         """A permission, or a new end and kind of one. With `own_ports` the address is one of this
         machine's, and only the ports of `set_own_ports` may send and be sent to. Raises TableFull."""

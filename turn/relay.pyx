@@ -484,6 +484,22 @@ cdef class Relay:
             self.own_low[i], self.own_high[i] = low, high
         self.own_count = len(ranges)
 
+    def set_told(self, rows not None):
+        cdef uint32_t i
+        cdef Told *t
+        if len(rows) > TOLD:
+            raise ValueError(f"at most {TOLD} ranges of ports at told addresses, not {len(rows)}")
+        for ip, low, high, local, local_low in rows:
+            if not 0 < low <= high < 65536 or not 0 < local_low <= 65535 - (high - low) or len(ip) != len(local):
+                raise ValueError(f"ports {low} to {high} do not fit those from {local_low} on, or the addresses each other")
+        self.told_count = 0
+        for i, (ip, low, high, local, local_low) in enumerate(rows):
+            t = &self.told[i]
+            fill_ip(t.ip, ip)
+            fill_ip(t.local, local)
+            t.low, t.high, t.local_low = low, high, local_low
+        self.told_count = len(rows)
+
     def permit(self, uint64_t handle, bytes ip not None, int64_t until_us, bint own_ports):
         cdef uint32_t owner = self.allocation_of(handle)
         cdef uint8_t key[16]

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from sfu.base.settings import Config
     from sfu.directory.files import DataDirectory
-    from sfu.net.address import Address
     from turn.keys import TurnKey
+    from turn.told import Media
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 _LONGEST_NAME = 253  # RFC 1035 2.3.4, as text
@@ -88,8 +88,7 @@ class Issued:
 class TurnService:
     """TURN of one process; `start`, then `drain`, then `stop`.
 
-    `media` are the media addresses of all processes, told to clients of `hosts`. With `listens` this process
-    runs the server.
+    `media` is that of all processes. With `listens` this process runs the server.
     """
 
     def __init__(
@@ -97,7 +96,7 @@ class TurnService:
         config: Config,
         data: DataDirectory,
         *,
-        media: Sequence[Address],
+        media: Sequence[Media],
         listens: bool,
     ) -> None:
         self._config = config
@@ -225,7 +224,11 @@ class TurnService:
     def _own_urls(self, node: TurnNode) -> IceUrls:
         config = self._config
         relays = relay_hosts(config[RELAY])
-        told = [relay.told for relay in relays.values()] if config[RELAY] else [at.host for at in self._media]
+        told = (
+            [relay.told for relay in relays.values()]
+            if config[RELAY]
+            else [at.told.host for at in self._media]
+        )
         by_family = {":" in host: host for host in reversed(told)}
         return ice_urls(
             [

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aioice import turn as aioice_turn
 
-from sfu.base.settings import Config, load
-from sfu.net.address import packed_host
+from sfu.base.settings import Config, Listen, load
+from sfu.net.address import Address, packed_host
 from sfu.wire import stun
 from sfu.wire.stun import Attribute, MessageClass, PasswordAlgorithm
 from sfu.wire.turn import Method, TurnAttribute, decode_icmp, encode_requested_transport
 from turn.credentials import Keys, Minted
 from turn.node import TurnError, TurnNode
+from turn.told import Media
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,6 +68,7 @@ class Heard(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         self.heard.put_nowait(data)
+        self.of = addr
         if self.echoes:
             self.transport.sendto(data, addr)
 
@@ -197,6 +199,63 @@ async def test_revocation_ends_a_credential_and_what_was_made_with_it(node: Turn
     assert stun.decode_error_code(answer.get(Attribute.ERROR_CODE) or b"")[0] == 401
     assert not node.revoke("nobody of ours")
     client.sock.close()
+
+
+# behind a NAT, whose address is 127.0.0.9: nothing of the server listens there
+
+
+TOLD = "127.0.0.9"
+
+
+async def relayed(node: TurnNode) -> tuple[aioice_turn.TurnTransport, Heard, tuple[str, int]]:
+    """A client with an allocation, what it hears, and the address that it is told."""
+    minted = node.credentials.mint(KEY, 600, "", time.time())
+    client, heard = await aioice_turn.create_turn_endpoint(
+        Heard, server_addr=listens(node), username=minted.username, password=minted.password
+    )
+    return client, heard, client.get_extra_info("sockname")
+
+
+def behind_nat(own: tuple[Media, ...] = (), **settings: str | list[str]) -> TurnNode:
+    values: dict[str, str | list[str]] = {"relay": [f"127.0.0.1={TOLD}"], "allow": [], **settings}
+    node = TurnNode(config(**values), media=own, keys=Keys({KEY: (SECRET.encode(),)}))
+    node.start()
+    return node
+
+
+async def test_two_clients_meet_behind_a_nat_that_sends_nothing_back() -> None:
+    node = behind_nat()
+    first, first_heard, first_at = await relayed(node)
+    second, second_heard, second_at = await relayed(node)
+    assert {first_at[0], second_at[0]} == {TOLD}
+    first.sendto(b"opens the way", second_at)
+    second.sendto(b"hello", first_at)
+    assert await asyncio.wait_for(first_heard.heard.get(), 5) == b"hello"
+    first.sendto(b"hello back", second_at)
+    while (said := await asyncio.wait_for(second_heard.heard.get(), 5)) != b"hello back":
+        assert said == b"opens the way"
+    assert {first_heard.of, second_heard.of} == {second_at, first_at}
+    first.close()
+    second.close()
+    node.stop()
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["its own", "of the settings"])
+async def test_media_behind_a_nat_that_sends_nothing_back_is_reached(given: bool) -> None:
+    peer, (_, port) = await echo()
+    if given:
+        node = behind_nat(media=[f"127.0.0.1={TOLD}:{port}"])
+        told = (TOLD, port)
+    else:
+        told = (TOLD, port - 1)
+        node = behind_nat((Media(Address(*told), Listen("127.0.0.1", port)),))
+    client, heard, _ = await relayed(node)
+    client.sendto(b"hello", told)
+    assert await asyncio.wait_for(heard.heard.get(), 5) == b"hello"
+    assert heard.of == told
+    client.close()
+    peer.close()
+    node.stop()
 
 
 def _breaks(*_: object) -> None:

@@ -10,17 +10,8 @@ from hypothesis import strategies as st
 
 from sfu.base.settings import Config, SettingsError
 from sfu.net.address import Address
-from turn.policy import (
-    ALLOW,
-    DENY,
-    MEDIA,
-    MEET,
-    POLICY,
-    PeerPolicy,
-    Verdict,
-    parse_media,
-    policy_of,
-)
+from turn.policy import ALLOW, DENY, MEET, POLICY, PeerPolicy, Verdict, policy_of
+from turn.told import MEDIA
 
 RELAY_PORTS = (49152, 65535)
 HERE = "203.0.113.5"
@@ -405,28 +396,3 @@ def test_what_is_no_network_is_refused_as_a_setting(text: str) -> None:
     for setting in (ALLOW, DENY):
         with pytest.raises(SettingsError, match="want networks such as"):
             setting.parse(text, setting.flag)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "192.0.2.1",
-        "192.0.2.1:0",
-        "192.0.2.1:5-4",
-        "192.0.2.1:1-",
-        "192.0.2.1:1-70000",
-        "2001:db8::1",
-        "[2001:db8::1:5",
-        "2001:db8::1]:5",
-        "[::1]",
-        ":5",
-        "example.org:5",
-    ],
-)
-def test_what_is_no_media_address_is_refused_as_a_setting(text: str) -> None:
-    with pytest.raises(SettingsError, match="want ADDRESS:PORT"):
-        MEDIA.parse(text, MEDIA.flag)
-
-
-def test_a_media_address_may_have_a_range_of_ports() -> None:
-    assert parse_media("[2001:db8::1]:5-6") == [Address("2001:db8::1", 5), Address("2001:db8::1", 6)]

@@ -15,7 +15,9 @@ from sfu.wire import stun
 from sfu.wire.turn import Method, TurnAttribute
 from tests.turn.relay_lab import (
     LIFE_US,
+    Client,
     Lab,
+    Peer,
     channel_data,
     packed,
     read_data_indication,
@@ -276,6 +278,109 @@ def test_own_addresses_are_reached_at_open_ports_alone(lab: Lab) -> None:
     client.send(channel_data(CHANNEL, b"open"))
     lab.run()
     assert peer.sock.recv(100) == b"open"
+
+
+# addresses before a NAT
+
+
+TOLD = "203.0.113.7"
+
+
+@pytest.fixture
+def behind() -> Generator[tuple[Lab, Client, Peer, Address, Address]]:
+    """A client with a relayed address, and a peer at 127.0.0.2 that is told as another port of TOLD."""
+    with Lab() as lab:
+        client, peer = lab.client(), lab.peer("127.0.0.2")
+        told = Address(TOLD, peer.port - 1000 if peer.port > 2000 else peer.port + 1000)
+        lab.relay.set_told([(packed(TOLD), told.port, told.port, peer.ip, peer.port)])
+        yield lab, client, peer, client.relayed_at("127.0.0.1"), told
+
+
+Behind = tuple[Lab, Client, Peer, Address, Address]
+
+
+def test_a_peer_before_the_nat_is_sent_to_where_it_is_and_known_as_it_is_told(behind: Behind) -> None:
+    lab, client, peer, relayed, told = behind
+    lab.relay.permit(client.handle, packed(TOLD), lab.now + LIFE_US, False)
+    client.send(send_indication(told, b"there"))
+    lab.run()
+    assert peer.sock.recvfrom(100) == (b"there", relayed)
+    peer.sock.sendto(b"back", relayed)
+    lab.run()
+    assert read_data_indication(client.sock.recv(100)) == (told, b"back")
+    lab.relay.bind(client.handle, CHANNEL, packed(TOLD), told.port, lab.now + LIFE_US)
+    client.send(channel_data(CHANNEL, b"there again"))
+    lab.run()
+    assert peer.sock.recvfrom(100) == (b"there again", relayed)
+    peer.sock.sendto(b"back again", relayed)
+    lab.run()
+    assert client.sock.recv(100) == channel_data(CHANNEL, b"back again")
+    assert lab.dropped() == {}
+
+
+def test_permission_is_for_the_address_that_is_told_and_its_ports(behind: Behind) -> None:
+    lab, client, peer, relayed, told = behind
+    peer.sock.sendto(b"nobody", relayed)
+    client.send(send_indication(told, b"nobody"))
+    lab.run()
+    assert lab.dropped() == {"no_permission": 1, "peer_no_permission": 1}
+    lab.relay.permit(client.handle, packed(TOLD), lab.now + LIFE_US, True)
+    peer.sock.sendto(b"closed", relayed)
+    client.send(send_indication(told, b"closed"))
+    lab.run()
+    assert lab.dropped() == {"no_permission": 1, "peer_no_permission": 2, "port": 1}
+    lab.relay.set_own_ports([(told.port, told.port)])
+    peer.sock.sendto(b"open", relayed)
+    lab.run()
+    assert read_data_indication(client.sock.recv(100)) == (told, b"open")
+    client.send(send_indication(peer.address, b"by its other name"))
+    lab.run()
+    assert lab.dropped() == {"no_permission": 2, "peer_no_permission": 2, "port": 1}
+
+
+def test_who_has_a_permission_for_the_address_that_is_seen_sees_that(behind: Behind) -> None:
+    lab, client, peer, relayed, _ = behind
+    lab.relay.permit(client.handle, packed(TOLD), lab.now + LIFE_US, False)
+    lab.relay.permit(client.handle, peer.ip, lab.now + LIFE_US // 2, False)
+    peer.sock.sendto(b"seen", relayed)
+    lab.run()
+    assert read_data_indication(client.sock.recv(100)) == (peer.address, b"seen")
+
+
+def test_p6_word_of_icmp_names_the_address_that_is_told(behind: Behind) -> None:
+    lab, client, peer, _, told = behind
+    lab.relay.permit(client.handle, packed(TOLD), lab.now + LIFE_US, False)
+    peer.sock.close()
+    client.send(send_indication(told, b"anyone?"))
+    lab.run()
+    lab.run()
+    assert lab.relay.take_icmp() == [(client.handle, packed(TOLD), told.port, 3, 3, 0)]
+
+
+def test_ports_of_the_told_address_that_lead_nowhere_are_sent_to_as_any_others(lab: Lab) -> None:
+    client, peer, relayed = lab.pair("127.0.0.2")
+    near = peer.port - 1
+    lab.relay.set_told([(peer.ip, near, near, packed("127.0.0.3"), 9)])
+    client.send(send_indication(peer.address, b"here"))
+    lab.run()
+    assert peer.sock.recvfrom(100) == (b"here", relayed)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (packed("192.0.2.1"), 2, 1, packed("10.0.0.1"), 1),
+        (packed("192.0.2.1"), 0, 1, packed("10.0.0.1"), 1),
+        (packed("192.0.2.1"), 1, 65536, packed("10.0.0.1"), 1),
+        (packed("192.0.2.1"), 1, 3, packed("10.0.0.1"), 65534),
+        (packed("192.0.2.1"), 1, 3, packed("fd00::1"), 1),
+    ],
+)
+def test_told_ports_that_make_no_sense_are_refused(lab: Lab, row: tuple[bytes, int, int, bytes, int]) -> None:
+    with pytest.raises(ValueError, match="do not fit"):
+        lab.relay.set_told([row])
+    with pytest.raises(ValueError, match="at most 32"):
+        lab.relay.set_told([(packed("192.0.2.1"), 1, 1, packed("10.0.0.1"), 1)] * 33)
 
 
 def test_a_peer_of_a_family_without_relayed_address_is_not_sent_to(lab: Lab) -> None:

@@ -22,6 +22,8 @@ from tests.turn.relay_lab import (
 
 CLIENTS = st.integers(0, 1)
 PEERS = st.integers(0, 3)
+NAMES = st.integers(0, 5)
+TOLD = "203.0.113.7"
 CHANNELS = st.integers(0x4000, 0x4003)
 SPANS = st.sampled_from([0, 1, 1000, 2000])
 DATA = st.lists(st.binary(max_size=40), min_size=1, max_size=5)
@@ -39,7 +41,8 @@ def waiting(sock: socket.socket) -> list[bytes]:
 
 
 class RelayBesideModel(RuleBasedStateMachine):
-    """Two clients; four peers, two at each of two addresses."""
+    """Two clients; four peers, two at each of two addresses. The last two have a second name: an address that
+    others are told, which leads to them."""
 
     @initialize()
     def start(self) -> None:
@@ -55,25 +58,35 @@ class RelayBesideModel(RuleBasedStateMachine):
             client = self.lab.client()
             self.clients.append(client)
             self.relayed.append(client.relayed_at("127.0.0.1"))
+        self.names = [peer.address for peer in self.peers]
+        self.names += [Address(TOLD, peer.port) for peer in self.peers[2:]]
+        self.lab.relay.set_told(
+            [(packed(TOLD), at.port, at.port, packed("127.0.0.2"), at.port) for at in self.names[4:]]
+        )
         self.lab.relay.on_readable(self.lab.now)
+
+    def who(self, name: int) -> int:
+        """Whose name it is."""
+        return name if name < len(self.peers) else name - 2
 
     def teardown(self) -> None:
         if hasattr(self, "lab"):
             self.lab.stack.close()
 
-    @rule(client=CLIENTS, peer=PEERS, span=SPANS, own_ports=st.booleans())
-    def permit(self, client: int, peer: int, span: int, own_ports: bool) -> None:
+    @rule(client=CLIENTS, name=NAMES, span=SPANS, own_ports=st.booleans())
+    def permit(self, client: int, name: int, span: int, own_ports: bool) -> None:
         end = self.lab.now + span
-        self.clients[client].permit(self.peers[peer], until_us=end, own_ports=own_ports)
-        self.models[client].permit(self.peers[peer].ip, end, own_ports)
+        ip = packed(self.names[name].host)
+        self.lab.relay.permit(self.clients[client].handle, ip, end, own_ports)
+        self.models[client].permit(ip, end, own_ports)
 
-    @rule(client=CLIENTS, peer=PEERS, channel=CHANNELS, span=SPANS)
-    def bind(self, client: int, peer: int, channel: int, span: int) -> None:
+    @rule(client=CLIENTS, name=NAMES, channel=CHANNELS, span=SPANS)
+    def bind(self, client: int, name: int, channel: int, span: int) -> None:
         end = self.lab.now + span
-        at = self.peers[peer]
-        self.permit(client, peer, 1000, False)  # as ChannelBind does
-        self.clients[client].bind(channel, at, until_us=end)
-        self.models[client].bind(channel, (at.ip, at.port), end)
+        host, port = self.names[name]
+        self.permit(client, name, 1000, False)  # as ChannelBind does
+        self.lab.relay.bind(self.clients[client].handle, channel, packed(host), port, end)
+        self.models[client].bind(channel, (packed(host), port), end)
 
     @rule(peers=st.sets(PEERS))
     def open_ports(self, peers: set[int]) -> None:
@@ -91,25 +104,27 @@ class RelayBesideModel(RuleBasedStateMachine):
     def send_by_channel(self, client: int, channel: int, data: list[bytes]) -> None:
         self.clients[client].send(*(channel_data(channel, piece) for piece in data))
         peer = self.models[client].peer_of(channel, self.lab.now)
-        for i, at in enumerate(self.peers):
-            if peer == (at.ip, at.port):
-                self.to_peers[i] += data
+        for name, (host, port) in enumerate(self.names):
+            if peer == (packed(host), port):
+                self.to_peers[self.who(name)] += data
 
-    @rule(client=CLIENTS, peer=PEERS, data=DATA)
-    def send_by_indication(self, client: int, peer: int, data: list[bytes]) -> None:
-        at = self.peers[peer]
-        self.clients[client].send(*(send_indication(at.address, piece) for piece in data))
-        if self.models[client].passes((at.ip, at.port), self.lab.now):
-            self.to_peers[peer] += data
+    @rule(client=CLIENTS, name=NAMES, data=DATA)
+    def send_by_indication(self, client: int, name: int, data: list[bytes]) -> None:
+        at = self.names[name]
+        self.clients[client].send(*(send_indication(at, piece) for piece in data))
+        if self.models[client].passes((packed(at.host), at.port), self.lab.now):
+            self.to_peers[self.who(name)] += data
 
     @rule(client=CLIENTS, peer=PEERS, data=DATA)
     def answer(self, client: int, peer: int, data: list[bytes]) -> None:
-        at = self.peers[peer]
         for piece in data:
-            at.sock.sendto(piece, self.relayed[client])
-        if self.models[client].passes((at.ip, at.port), self.lab.now):
-            channel = self.models[client].channel_of((at.ip, at.port), self.lab.now)
-            self.to_clients[client] += [(channel, at.address, piece) for piece in data]
+            self.peers[peer].sock.sendto(piece, self.relayed[client])
+        # by the name under which it is seen, if that may send, else by the other
+        for at in (at for name, at in enumerate(self.names) if self.who(name) == peer):
+            if self.models[client].passes((packed(at.host), at.port), self.lab.now):
+                channel = self.models[client].channel_of((packed(at.host), at.port), self.lab.now)
+                self.to_clients[client] += [(channel, at, piece) for piece in data]
+                break
 
     @rule(client=CLIENTS)
     def come_again(self, client: int) -> None:
@@ -134,7 +149,7 @@ class RelayBesideModel(RuleBasedStateMachine):
                 if datagram[0] >= 0x40:
                     channel = int.from_bytes(datagram[:2], "big")
                     (ip, port), _ = self.models[i].channels[channel]
-                    host = next(peer.address.host for peer in self.peers if packed(peer.address.host) == ip)
+                    host = next(at.host for at in self.names if packed(at.host) == ip)
                     got.append((channel, Address(host, port), datagram[4:]))
                 else:
                     got.append((None, *read_data_indication(datagram)))

@@ -39,7 +39,7 @@ cdef int parcel_put(
     p.data, p.size, p.side, p.traffic, p.dont_fragment, p.next = data, size, side, traffic, dont_fragment, NONE
     p.to = to
     if to == NULL:
-        burst_peer(&p.own, AF_INET6 if side else AF_INET, peer)
+        peer_destination(r, &p.own, peer)
         p.to = &p.own
     if a.first == NONE:
         a.first = r.parcel_count

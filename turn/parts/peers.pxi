@@ -46,20 +46,11 @@ cdef int peer_datagram(
 cdef int peer_slot(Relay r, uint32_t index, uint32_t side, intake_slot *slot) noexcept nogil:
     """What a peer sent: its right to is looked up once for all datagrams of the slot."""
     cdef Allocation *a = &r.allocations[index]
-    cdef uint32_t at, size, permission
-    cdef uint32_t channel = NONE
+    cdef uint32_t at, size, channel
     cdef int allowed
     if slot_check(r, slot, &a.sockets[side].overflow) < 0:
         return -1
-    if a.channels != NONE:
-        channel = channel_of_peer(r, index, slot.path)
-    if channel != NONE:
-        permission = r.channels[channel].permission
-        if r.channels[channel].until_us <= r.now_us:
-            channel = NONE
-    else:
-        permission = permission_find(r, index, slot.path)
-    allowed = permitted(r, permission, slot.path)
+    allowed = peer_allowed(r, index, slot.path, &channel)
     if allowed <= 0:
         return drop_of(r, a, DROP_PEER_PORT if allowed else DROP_PEER_NO_PERMISSION)
     at = 0
@@ -90,7 +81,7 @@ cdef void icmp_read(Relay r, uint32_t index, uint32_t side) noexcept nogil:
     """Keep word of datagrams that came to nothing, where their peer still has a permission (RFC 8656 11.5)."""
     cdef Allocation *a = &r.allocations[index]
     cdef icmp_error e
-    cdef uint32_t i, permission
+    cdef uint32_t i, channel
     cdef int told
     for i in range(ICMP_PER_SOCKET):
         told = icmp_take(a.sockets[side].fd, &e)
@@ -98,9 +89,8 @@ cdef void icmp_read(Relay r, uint32_t index, uint32_t side) noexcept nogil:
             return
         if told == 0:
             continue
-        permission = permission_find(r, index, e.peer)
         if (
-            permission == NONE or r.permissions[permission].until_us <= r.now_us
+            peer_allowed(r, index, e.peer, &channel) <= 0
             or r.icmp_count == ICMP_KEPT or not bucket_take(&a.icmp, 0, r.now_ns)
         ):
             drop_of(r, a, DROP_ICMP)

@@ -257,7 +257,7 @@ cdef uint32_t channel_put(Relay r, uint32_t owner, uint16_t number, const uint8_
         r.channel_top += 1
     memset(c, 0, sizeof(Channel))
     memcpy(c.peer, peer, FRAME_PEER)
-    burst_peer(&c.to, AF_INET if frame_is_v4(peer) else AF_INET6, peer)
+    peer_destination(r, &c.to, peer)
     c.owner, c.number, c.permission, c.hash = owner, number, permission, key
     r.permissions[permission].channels += 1
     c.next = a.channels
@@ -303,3 +303,61 @@ cdef inline int permitted(Relay r, uint32_t permission, const uint8_t *peer) noe
     if r.permissions[permission].own_ports and not port_is_open(r, load16(peer + 16)):
         return -1
     return 1
+
+
+# addresses that others are told
+
+
+cdef void peer_destination(Relay r, batch_destination *to, const uint8_t *peer) noexcept nogil:
+    """Where a peer is sent to: for one at an address that others are told of us, where that leads."""
+    cdef int family = AF_INET if frame_is_v4(peer) else AF_INET6
+    cdef uint16_t port = load16(peer + 16)
+    cdef uint8_t local[18]
+    cdef uint32_t i
+    for i in range(r.told_count):
+        if r.told[i].low <= port <= r.told[i].high and memcmp(r.told[i].ip, peer, 16) == 0:
+            memcpy(local, r.told[i].local, 16)
+            store16(local + 16, r.told[i].local_low + (port - r.told[i].low))
+            burst_peer(to, family, local)
+            return
+    burst_peer(to, family, peer)
+
+
+cdef inline bint told_of(const Told *t, const uint8_t *local, uint8_t *peer) noexcept nogil:
+    """Whether a peer's address, as it is seen, is told as one of these; `peer` is which."""
+    cdef uint32_t port = load16(local + 16)
+    if port < t.local_low or port - t.local_low > t.high - t.low or memcmp(t.local, local, 16) != 0:
+        return False
+    memcpy(peer, t.ip, 16)
+    store16(peer + 16, t.low + (port - t.local_low))
+    return True
+
+
+cdef int peer_as_seen(Relay r, uint32_t owner, const uint8_t *peer, uint32_t *channel) noexcept nogil:
+    """As `permitted`, and the peer's `channel` or NONE."""
+    cdef uint32_t permission
+    channel[0] = NONE
+    if r.allocations[owner].channels != NONE:
+        channel[0] = channel_of_peer(r, owner, peer)
+    if channel[0] != NONE:
+        permission = r.channels[channel[0]].permission
+        if r.channels[channel[0]].until_us <= r.now_us:
+            channel[0] = NONE
+    else:
+        permission = permission_find(r, owner, peer)
+    return permitted(r, permission, peer)
+
+
+cdef int peer_allowed(Relay r, uint32_t owner, uint8_t *peer, uint32_t *channel) noexcept nogil:
+    """As `peer_as_seen`; who is nobody under the address that is seen may be known by one that others are told, which
+    `peer` becomes then."""
+    cdef uint8_t told[18]
+    cdef uint32_t i
+    cdef int allowed = peer_as_seen(r, owner, peer, channel)
+    for i in range(r.told_count):
+        if allowed > 0:
+            break
+        if told_of(&r.told[i], peer, told) and peer_as_seen(r, owner, told, channel) > 0:
+            memcpy(peer, told, FRAME_PEER)
+            return 1
+    return allowed

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sfu.api.app import ApiLimits, create_app
-from sfu.base.settings import Config
+from sfu.base.settings import Config, Listen
 from sfu.directory.files import DataDirectory
 from sfu.directory.memory import MemoryDirectory
 from sfu.net.address import Address
@@ -26,6 +26,7 @@ from tests.turn.test_node import RawClient
 from tests.turn.test_node import config as turn_config
 from turn.credentials import REVOKED, Minted
 from turn.keys import IssuedKey, new_key
+from turn.told import Media
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from turn.node import TurnNode
 
+MEDIA = [Media(Address("127.0.0.1", 40000), Listen("127.0.0.1", 40000))]
 GENERATE, LEGACY = "/credentials/generate-ice-servers", "/credentials/generate"
 
 
@@ -70,7 +72,7 @@ async def serving(
 ) -> AsyncGenerator[Api]:
     config = config or turn_config(**settings)
     directory = DataDirectory(data)
-    turn = TurnService(config, directory, media=[Address("127.0.0.1", 40000)], listens=listens)
+    turn = TurnService(config, directory, media=MEDIA, listens=listens)
     turn.start()
     issued = new_key("mine", time.time())
     turn._keys.change(lambda keys: keys.update({issued.key.id: issued.key}))  # pyright: ignore[reportPrivateUsage]
