@@ -99,6 +99,30 @@ def make_pair(hosts: Iterable[str], wall_now: float, *, days: int = 30) -> PemPa
     )
 
 
+def unnamed(chains: Iterable[bytes], hosts: Iterable[str]) -> list[str]:
+    """Those of `hosts` (names or addresses) that no certificate names: clients speak no TLS with them there.
+
+    Names match as RFC 9525 6.3 has it, addresses as 6.4. Raises ValueError for what is no certificate.
+    """
+    certificates = [x509.load_pem_x509_certificate(chain) for chain in chains]
+    names, addresses = set[str](), set[str]()
+    for certificate in certificates:
+        try:
+            found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            continue
+        names.update(name.lower() for name in found.get_values_for_type(x509.DNSName))
+        addresses.update(map(str, found.get_values_for_type(x509.IPAddress)))
+    return [host for host in hosts if not _is_named(host.lower().removesuffix("."), names, addresses)]
+
+
+def _is_named(host: str, names: set[str], addresses: set[str]) -> bool:
+    try:
+        return str(ip_address(host)) in addresses
+    except ValueError:
+        return host in names or f"*.{host.partition('.')[2]}" in names
+
+
 def _read(setting: Setting[tuple[str, ...]], path: str) -> bytes:
     try:
         return Path(path).read_bytes()

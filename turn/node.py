@@ -157,6 +157,7 @@ class TurnNode:
         self._stack = contextlib.ExitStack()
         self._sockets = self._stack.enter_context(contextlib.ExitStack())  # closed after all else has stopped
         self._hosts: list[str] = []
+        self._chains: list[bytes] = []
         self._armed: asyncio.TimerHandle | None = None
         self._relay: Relay
         self.credentials: Credentials
@@ -339,7 +340,12 @@ class TurnNode:
             settings = certificate.CERTIFICATE, certificate.KEY
             files = ", ".join(f"{setting.flag} {config[setting][error.number]}" for setting in settings)
             raise TurnError(f"{files}: {error}") from error
+        self._chains = [pair.chain for pair in pairs]
         return True
+
+    def unnamed(self, hosts: Iterable[str]) -> list[str]:
+        """Those of `hosts` under which no client takes a certificate of this server's."""
+        return certificate.unnamed(self._chains, hosts)
 
     def reload(self) -> None:
         """Read all certificates anew: connections from now on get them, those that are there go on. Raises

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 _EVERY: Final = ("", "::")
 _EVERY_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with
-# Browsers do not connect to port 53, so a URL with it only costs them time.
-_REFUSED_PORTS: Final = frozenset((53,))
+# Chromium 156 uses no others (tests/cluster/test_turn.py); over UDP it waits for 40 s, having sent nothing.
+_LOW_PORTS: Final = (80, 443)
+_FIRST_PORT: Final = 1024
 # What most networks let out first: TURN's own ports, then those of the web.
 _PORTS: Final = (3478, 5349, 443, 80)
 _TRANSPORTS: Final = (Transport.UDP, Transport.TCP, Transport.TLS)
@@ -28,16 +29,14 @@ _CARRIERS: Final = {
     ("turns", None): Transport.TLS,
     ("turns", "tcp"): Transport.TLS,
 }
-_URL = re.compile(
-    r"(turns?):(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?(?:\?transport=(udp|tcp))?"
-)
+_URL = re.compile(r"(turns?):(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?(?:\?transport=(udp|tcp))?")
 
 
 def _rank_of(url: str) -> tuple[int, int]:
     """Where a URL stands among others. Raises ValueError for what is none that this server can be behind."""
     match = _URL.fullmatch(url)
-    carrier = _CARRIERS.get((match[1], match[3])) if match else None
-    port = int(match[2] or _DEFAULT_PORTS[match[1]]) if match else 0
+    carrier = _CARRIERS.get((match[1], match[4])) if match else None
+    port = int(match[3] or _DEFAULT_PORTS[match[1]]) if match else 0
     if carrier is None or not 0 < port < 65536:
         raise ValueError(
             f"{url}: want such as turns:turn.example.org:443?transport=tcp or "
@@ -79,7 +78,8 @@ def ice_urls(
     told: Mapping[str, str] | None = None,
     more: Iterable[str] = (),
 ) -> IceUrls:
-    """URLs of what is listened on, and `more` (TURN ones, of `URLS`) in their places.
+    """URLs of what is listened on, but for ports that not all browsers use, and `more` (TURN ones, of `URLS`)
+    in their places.
 
     `name` is the server's, which stands in all of them; without one they have addresses: `hosts` where
     every address is listened on, else the address itself or, behind a NAT, what clients are `told` for it.
@@ -87,7 +87,7 @@ def ice_urls(
     stun: dict[str, None] = {}
     turn: dict[str, tuple[int, int]] = {url: _rank_of(url) for url in more}
     for transport, listen in sorted(listens, key=lambda on: _rank(on[0], on[1].port)):
-        if listen.port in _REFUSED_PORTS:
+        if listen.port < _FIRST_PORT and listen.port not in _LOW_PORTS:
             continue
         for host in [name] if name else _hosts(listen.host, hosts, told or {}):
             where = f"[{host}]:{listen.port}" if ":" in host else f"{host}:{listen.port}"
@@ -97,6 +97,12 @@ def ice_urls(
             url = f"{scheme}:{where}?transport={'udp' if transport is Transport.UDP else 'tcp'}"
             turn.setdefault(url, _rank(transport, listen.port))
     return IceUrls(tuple(stun)[:1], tuple(sorted(turn, key=turn.__getitem__)))
+
+
+def tls_hosts(urls: Iterable[str]) -> list[str]:
+    """The names and addresses to which these URLs send clients that speak TLS, each once."""
+    found = (match for match in map(_URL.fullmatch, urls) if match and match[1] == "turns")
+    return list(dict.fromkeys(match[2].strip("[]") for match in found))
 
 
 def _rank(transport: Transport, port: int) -> tuple[int, int]:

@@ -27,8 +27,8 @@ from sfu.net.interfaces import advertised, interface_hosts, is_loopback
 from sfu.net.ports import way_out
 from sfu.node import DATA, MEDIA_ADVERTISE, MEDIA_BUFFER, MEDIA_LISTEN, WORKERS
 from sfu.turn.keys import TurnKeys
-from sfu.turn.service import ENABLED
-from turn.certificate import CERTIFICATE
+from sfu.turn.service import ENABLED, HOST
+from turn.certificate import CERTIFICATE, KEY, SELF_MADE, CertificateError, read_pairs, unnamed
 from turn.node import STRICT, TCP, TCP_PROXIED, TLS, TLS_PROXIED, UDP
 
 if TYPE_CHECKING:
@@ -201,7 +201,12 @@ def check_browsers(config: Config, wall_now: float) -> Iterator[Finding]:
     mode = config[HTTP_TLS]
     given = bool(config[HTTP_TLS_CERT] or config[HTTP_TLS_KEY])
     if given:
-        yield from _check_certificate(config, wall_now)
+        yield from _check_certificate(
+            f"HTTPS certificate ({HTTP_TLS_CERT.flag}, {HTTP_TLS_KEY.flag})",
+            config[HTTP_TLS_CERT],
+            config[HTTP_TLS_KEY],
+            wall_now,
+        )
     if local:
         yield _good(subject, "pages open on this machine alone, where cameras work")
     elif mode == "off":
@@ -220,9 +225,44 @@ def check_browsers(config: Config, wall_now: float) -> Iterator[Finding]:
         )
 
 
-def _check_certificate(config: Config, wall_now: float) -> Iterator[Finding]:
-    subject = f"HTTPS certificate ({HTTP_TLS_CERT.flag}, {HTTP_TLS_KEY.flag})"
-    certificate_file, key_file = config[HTTP_TLS_CERT], config[HTTP_TLS_KEY]
+def check_turn_certificates(config: Config, wall_now: float) -> Iterator[Finding]:
+    """Whether browsers would speak TLS with the TURN server: they check certificates as for pages."""
+    if not config[ENABLED] or not config[CERTIFICATE]:
+        return
+    subject = f"TURN certificate ({CERTIFICATE.flag}, {KEY.flag})"
+    try:
+        pairs = read_pairs(config, (), wall_now)
+    except CertificateError as error:
+        yield _bad(subject, str(error), "Without a certificate the server does not start")
+        return
+    if config[CERTIFICATE] == (SELF_MADE,):
+        mend = f"Give one of a public authority with {CERTIFICATE.flag} and {KEY.flag}"
+        yield _warning(subject, "self-made: browsers do not take it", mend)
+        return
+    found = [
+        finding
+        for certificate_file, key_file in zip(config[CERTIFICATE], config[KEY], strict=True)
+        for finding in _check_certificate(subject, certificate_file, key_file, wall_now)
+    ]
+    yield from found
+    if max(finding.level for finding in found) is Level.BAD:
+        return
+    media = config[MEDIA_LISTEN]
+    told = [at.host for at in advertised(media.host, media.port, config[MEDIA_ADVERTISE])]
+    hosts = [config[HOST]] if config[HOST] else told
+    if strangers := unnamed((pair.chain for pair in pairs), hosts):
+        yield _warning(
+            f"TURN host ({HOST.flag})",
+            f"{', '.join(strangers)} is in the turns: URLs and in no certificate: browsers refuse that",
+            f"Give a name of a certificate, which leads here, with {HOST.flag}",
+        )
+    else:
+        yield _good(f"TURN host ({HOST.flag})", f"{', '.join(hosts)} is in a certificate")
+
+
+def _check_certificate(
+    subject: str, certificate_file: str, key_file: str, wall_now: float
+) -> Iterator[Finding]:
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate_file, key_file or None)

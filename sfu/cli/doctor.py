@@ -18,6 +18,7 @@ from sfu.cli.checks import (
     check_descriptors,
     check_ports,
     check_socket_buffers,
+    check_turn_certificates,
 )
 from sfu.cli.options import takes_settings
 from sfu.cli.terminal import out
@@ -52,6 +53,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from check_ports(config)
     yield from check_addresses(config)
     yield from check_browsers(config, wall_now)
+    yield from check_turn_certificates(config, wall_now)
     yield from check_clock(wall_now)
     yield from check_descriptors(config)
     yield from check_socket_buffers(config)

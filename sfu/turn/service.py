@@ -27,7 +27,7 @@ from turn.credentials import REALM, REVOKED, CredentialError, Credentials, Revoc
 from turn.limits import CREDENTIAL_MOST_S, CREDENTIAL_S
 from turn.node import STRICT, NoPortError, TurnNode
 from turn.tuples import Transport
-from turn.urls import URLS, IceUrls, ice_urls
+from turn.urls import URLS, IceUrls, ice_urls, tls_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,6 +139,11 @@ class TurnService:
             self._following = asyncio.create_task(self._follower.follow_forever(), name="turn follower")
             self._urls = self._own_urls(self._node)
             log.info("turn.started", urls=self._urls.turn)
+            own = [
+                url for url in self._urls.turn if url not in config[URLS]
+            ]  # proxies have their own certificates
+            if unnamed := self._node.unnamed(tls_hosts(own)):
+                log.warning("turn.not_named", hosts=unnamed, mend=f"{HOST.flag} with a name of a certificate")
         if self._urls is not None:
             self._data.write(_URLS_FILE, json.dumps(self._urls._asdict()).encode())
 

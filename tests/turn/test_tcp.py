@@ -11,21 +11,18 @@ import shutil
 import socket
 import ssl
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from aioice import turn as aioice_turn
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from sfu.base.settings import load
 from sfu.wire import stun
 from sfu.wire.stun import MessageClass
+from tests.turn.certificates import pair_of
 from tests.turn.stream_lab import trusting
 from tests.turn.test_node import KEY, SECRET, Heard, config, echo, echoes
 from turn.certificate import PemPair, make_pair
@@ -332,26 +329,6 @@ async def test_a_reload_shows_the_new_certificate_and_ends_no_call(tmp_path: Pat
     client.close()
     peer.close()
     node.stop()
-
-
-def pair_of(*names: str) -> PemPair:
-    """A certificate of hosts."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-    start = datetime.now(UTC) - timedelta(days=1)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=9))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return PemPair(made.public_bytes(Encoding.PEM), private)
 
 
 def all_written(folder: Path, pairs: list[PemPair]) -> dict[str, str | list[str]]:

@@ -6,7 +6,7 @@ import pytest
 
 from sfu.base.settings import Listen, SettingsError, load
 from turn.tuples import Transport
-from turn.urls import URLS, ice_urls
+from turn.urls import URLS, ice_urls, tls_hosts
 
 UDP, TCP, TLS = Transport.UDP, Transport.TCP, Transport.TLS
 
@@ -30,9 +30,15 @@ def test_the_published_list_comes_out_in_its_order() -> None:
     )
 
 
-def test_port_53_is_not_told_since_no_browser_connects_to_it() -> None:
-    assert ice_urls(on((UDP, 53), (UDP, 3478)), name="t").turn == ("turn:t:3478?transport=udp",)
-    assert ice_urls(on((UDP, 53)), name="t") == ((), ())
+@pytest.mark.parametrize("port", [1, 53, 442, 853, 1023])
+def test_a_port_that_chromium_does_not_use_is_not_told(port: int) -> None:
+    assert ice_urls(on((UDP, port), (UDP, 3478)), name="t").turn == ("turn:t:3478?transport=udp",)
+    assert ice_urls(on((UDP, port)), name="t") == ((), ())
+
+
+@pytest.mark.parametrize("port", [80, 443, 1024])
+def test_a_port_that_all_browsers_use_is_told(port: int) -> None:
+    assert ice_urls(on((UDP, port)), name="t").turn == (f"turn:t:{port}?transport=udp",)
 
 
 def test_without_a_name_urls_have_the_addresses_that_are_listened_on() -> None:
@@ -56,7 +62,7 @@ def test_behind_a_nat_clients_are_told_the_address_before_it() -> None:
 
 
 def test_a_name_may_be_an_ipv6_address() -> None:
-    assert ice_urls(on((UDP, 1)), name="2001:db8::1").turn == ("turn:[2001:db8::1]:1?transport=udp",)
+    assert ice_urls(on((UDP, 3478)), name="2001:db8::1").turn == ("turn:[2001:db8::1]:3478?transport=udp",)
 
 
 def test_where_nothing_is_listened_on_there_is_no_url() -> None:
@@ -94,3 +100,8 @@ def test_what_no_client_could_use_is_no_url(url: str) -> None:
     with pytest.raises(SettingsError, match="want such as"):
         load({"turn.urls": [url]}, {})
     assert load({"turn.urls": ["turn:[2001:db8::1]:3478"]}, {})[URLS] == ("turn:[2001:db8::1]:3478",)
+
+
+def test_hosts_of_tls_are_told_apart() -> None:
+    urls = ["turn:a:3478?transport=tcp", "turns:b:443?transport=tcp", "turns:[2001:db8::1]:5349", "turns:b"]
+    assert tls_hosts(urls) == ["b", "2001:db8::1"]

@@ -24,12 +24,14 @@ from sfu.cli.checks import (
     check_descriptors,
     check_ports,
     check_socket_buffers,
+    check_turn_certificates,
 )
 from sfu.directory.certificates import DAY_S, make_dtls_certificate, make_https_certificate
 from sfu.directory.files import DataDirectory
 from sfu.node import DATA, MEDIA_ADVERTISE, MEDIA_BUFFER, MEDIA_LISTEN
-from sfu.turn.service import ENABLED
-from turn.certificate import CERTIFICATE
+from sfu.turn.service import ENABLED, HOST
+from tests.turn.certificates import pair_of
+from turn.certificate import CERTIFICATE, KEY
 from turn.node import STRICT, TCP, TLS, UDP
 
 if TYPE_CHECKING:
@@ -158,6 +160,46 @@ def test_a_certificate_that_can_not_be_loaded_is_named(tmp_path: Path) -> None:
     finding = worst(check_browsers(config, NOW))
     assert finding.level is Level.BAD
     assert "none.pem" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("host", "level", "text"),
+    [
+        ("turn.example.org", Level.GOOD, "turn.example.org is in a certificate"),
+        ("sfu.example.org", Level.WARNING, "sfu.example.org is in the turns: URLs and in no certificate"),
+        ("", Level.WARNING, "192.0.2.7 is in the turns: URLs and in no certificate"),
+    ],
+)
+def test_a_turn_host_that_no_certificate_names_is_found(
+    tmp_path: Path, host: str, level: Level, text: str
+) -> None:
+    pair = pair_of("turn.example.org")
+    certificate, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    certificate.write_bytes(pair.chain)
+    key.write_bytes(pair.key)
+    config = Config(
+        {CERTIFICATE: (str(certificate),), KEY: (str(key),), HOST: host, MEDIA_ADVERTISE: ("192.0.2.7",)}
+    )
+    findings = list(check_turn_certificates(config, NOW + 60 * DAY_S))
+    assert worst(findings).level is Level.BAD  # it has ended by then
+    findings = list(check_turn_certificates(config, NOW))
+    assert worst(finding for finding in findings if "host" in finding.subject).level is level
+    assert text in " ".join(finding.text for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "level", "text"),
+    [
+        ("self-made", Level.WARNING, "browsers do not take it"),
+        ("/nowhere.pem", Level.BAD, "1 certificate and 0 keys"),
+    ],
+)
+def test_a_turn_certificate_that_browsers_do_not_take_is_found(
+    certificate: str, level: Level, text: str
+) -> None:
+    finding = worst(check_turn_certificates(Config({CERTIFICATE: (certificate,)}), NOW))
+    assert finding.level is level
+    assert text in finding.text
 
 
 def test_a_dtls_certificate_that_has_ended_is_found(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from sfu.directory.files import DataDirectory
 from sfu.turn.keys import TurnKeys
 from tests.sfu.cli.test_serve import LOOPBACK, rest_of_output, serving, spawn
 from tests.sfu.cli.test_workers import working
+from tests.turn.certificates import pair_of
 from turn.keys import new_key
 
 if TYPE_CHECKING:
@@ -135,6 +136,19 @@ async def test_one_of_several_workers_listens_and_all_give_credentials_for_it(tm
         _, log = await rest_of_output(workers.supervisor)
     started = [line for line in map(json.loads, log.splitlines()) if line["event"] == "turn.started"]
     assert [line["worker"] for line in started] == [0]
+
+
+@pytest.mark.parametrize(("host", "is_named"), [("turn.example.org", True), ("", False)])
+async def test_urls_that_no_certificate_names_are_said(tmp_path: Path, host: str, is_named: bool) -> None:
+    pair = pair_of("turn.example.org")
+    (tmp_path / "chain.pem").write_bytes(pair.chain)
+    (tmp_path / "key.pem").write_bytes(pair.key)
+    tls = ("--turn-certificate", str(tmp_path / "chain.pem"), "--turn-key", str(tmp_path / "key.pem"))
+    options = (*TURN, "--turn-tls", "127.0.0.1:0", *tls, "--turn-host", host)
+    async with serving(*LOOPBACK, *options, "--data", str(tmp_path / "data")) as (process, _):
+        _, log = await rest_of_output(process)
+    assert ("turn.not_named" in log) is not is_named
+    assert "turns:" in log
 
 
 @pytest.mark.parametrize("host", ["turn example", "-x", "turn.example.org:3478", "x" * 64, "a..b"])
