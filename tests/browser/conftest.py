@@ -14,6 +14,7 @@ import pytest_asyncio
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from tests.browser.authority import Authority
 from tests.browser.bundle import bundle
 from tests.browser.driver import HERE, Browser, BrowserError, BrowserMissing, BrowserName, Driver, Page
 from tests.browser.proxy import SecretProxy
@@ -34,27 +35,38 @@ async def driver() -> AsyncIterator[Driver]:
     await started.close()
 
 
-class Browsers:
-    """Browsers by name, each started when it is first wanted."""
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Whose certificates the browsers trust."""
+    return Authority(tmp_path_factory.mktemp("authority"))
 
-    def __init__(self, driver: Driver) -> None:
+
+class Browsers:
+    """Browsers by name, each started when it is first wanted; they trust `authority`."""
+
+    def __init__(self, driver: Driver, authority: Authority, folder: Path) -> None:
         self._driver = driver
+        self._authority = authority
+        self._folder = folder
         self._running: dict[BrowserName, Browser] = {}
 
     async def get(self, name: BrowserName) -> Browser:
         """The browser, running. Skips the test where it is not installed."""
         if name not in self._running:
             try:
-                self._running[name] = await self._driver.launch(name)
+                trust = self._authority.trusted_in(self._folder / name)
+                self._running[name] = await self._driver.launch(name, trust=trust)
             except BrowserMissing as missing:
                 pytest.skip(str(missing))
         return self._running[name]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browsers(driver: Driver) -> Browsers:
+async def browsers(
+    driver: Driver, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Browsers:
     """One browser of each kind for the whole run."""
-    return Browsers(driver)
+    return Browsers(driver, authority, tmp_path_factory.mktemp("browsers"))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

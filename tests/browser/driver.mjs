@@ -23,6 +23,8 @@ const CHROMIUM_FLAGS = [
 const FIREFOX_PREFS = {
   "media.navigator.streams.fake": true,
   "media.navigator.permission.disabled": true,
+  "media.devices.insecure.enabled": true,
+  "media.getusermedia.insecure.enabled": true,
   "media.peerconnection.ice.obfuscate_host_addresses": false,
   "media.peerconnection.ice.loopback": true,
   "media.autoplay.default": 0,
@@ -57,10 +59,10 @@ const CAMERA_PREFS = {
     "permissions.default.microphone": 2 },
 };
 
-function launchOptions({ browser, executable, flags = [], camera = "fake" }) {
+function launchOptions({ browser, executable, flags = [], camera = "fake", trust = null }) {
   const common = {
     headless: true,
-    acceptInsecureCerts: true,
+    acceptInsecureCerts: trust === null,
     timeout: LAUNCH_TIMEOUT_MS,
     protocolTimeout: CALL_TIMEOUT_MS,
     executablePath: executable,
@@ -68,9 +70,12 @@ function launchOptions({ browser, executable, flags = [], camera = "fake" }) {
   };
   if (browser === "firefox") {
     const all = { ...FIREFOX_PREFS, ...CAMERA_PREFS[camera] };
-    return { ...common, browser: "firefox", args: flags, extraPrefsFirefox: all };
+    const profile = trust === null ? {} : { userDataDir: `${trust}/profile` };
+    return { ...common, ...profile, browser: "firefox", args: flags, extraPrefsFirefox: all };
   }
-  return { ...common, browser: "chrome", args: [...CHROMIUM_FLAGS, ...CAMERA_FLAGS[camera], ...flags] };
+  const home = trust === null ? {} : { env: { ...process.env, HOME: trust } };
+  const args = [...CHROMIUM_FLAGS, ...CAMERA_FLAGS[camera], ...flags];
+  return { ...common, ...home, browser: "chrome", args };
 }
 
 function found(table, handle, what) {

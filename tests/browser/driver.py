@@ -113,14 +113,20 @@ class Driver:
         *,
         flags: list[str] | None = None,
         camera: Camera = "fake",
+        trust: Path | None = None,
     ) -> Browser:
-        """Start a browser; `flags` are added to its command line. Raises BrowserMissing."""
+        """Start a browser; `flags` are added to its command line. Raises BrowserMissing.
+
+        `trust` is a folder of `Authority.trusted_in`, for this browser alone; without one it takes any
+        certificate of a page.
+        """
         answer = await self.call(
             "launch",
             browser=name,
             executable=browser_binary(name),
             flags=flags or [],
             camera=camera,
+            trust=None if trust is None else str(trust),
         )
         return Browser(self, answer["browser"], name, answer["version"])
 

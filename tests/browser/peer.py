@@ -61,6 +61,12 @@ async def eventually(
         await asyncio.sleep(0.1)
 
 
+async def uses_relay(page: Page, ice_servers: list[Item]) -> bool:
+    """Whether the browser gets a relayed address of these servers."""
+    js = "async (arg) => (await import('/pages/relays.js')).relayed(arg)"
+    return await page.evaluate(js, {"iceServers": ice_servers})
+
+
 class BrowserPeer:
     """One session of the SFU and its PeerConnection in a page."""
 

@@ -6,13 +6,25 @@ import asyncio
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 import httpx
 
+from sfu.directory.files import DataDirectory
+from sfu.turn.keys import TurnKeys
+from turn.keys import IssuedKey, new_key
+
 APP_ID = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0" * 2
 START_DEADLINE_S = 30
+
+
+def turn_key(data: Path) -> IssuedKey:
+    """A new TURN key in a data directory, of a server that may run or not."""
+    issued = new_key("tests", time.time())
+    TurnKeys(DataDirectory(data)).change(lambda keys: keys.update({issued.key.id: issued.key}))
+    return issued
 
 
 class ServerError(Exception):

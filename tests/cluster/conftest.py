@@ -57,9 +57,11 @@ async def worlds(lab: Lab, tmp_path: Path) -> AsyncIterator[Worlds]:
     await made.close()
 
 
-async def page_in(world: World, uplink: Uplink, browser: BrowserName = "chromium") -> Page:
+async def page_in(
+    world: World, uplink: Uplink, browser: BrowserName = "chromium", *, trust: Path | None = None
+) -> Page:
     """A page of a browser behind `uplink`. Skips the test where there is no such browser."""
     try:
-        return await world.open_page(await world.browser(uplink.client, browser))
+        return await world.open_page(await world.browser(uplink.client, browser, trust=trust))
     except BrowserMissing as missing:
         pytest.skip(str(missing))

@@ -16,15 +16,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tests.cluster.link import Conditions, Direction, LinkProcess, WayCounts
 
 _OURS = re.compile(r"orch-(\d+)-\w+")
+_FILES = Path("/etc/netns")  # what is in NAME/ there, `ip netns exec NAME` shows in /etc
 SERVER_V4 = "10.70.0.2"
 SERVER_V6 = "fd70::2"
 MTU = 1500
@@ -87,6 +90,7 @@ def sweep() -> None:
         match = _OURS.fullmatch(name)
         if match is not None and not os.path.exists(f"/proc/{match[1]}"):
             _run("ip", "netns", "del", name)
+            shutil.rmtree(_FILES / name, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,14 @@ class Namespace:
     def nft(self, text: str) -> None:
         """Load nftables rules inside."""
         self.run("nft", "-f", "-", stdin=text)
+
+    def know(self, host: str, *addresses: str) -> None:
+        """Let commands that start from now on know a host name beside those of this machine."""
+        folder = _FILES / self.name
+        folder.mkdir(parents=True, exist_ok=True)
+        # Chromium's WebRTC asks with a dot at the end, so that no search domain is tried.
+        lines = (Path("/etc/hosts").read_text(), *(f"{address} {host} {host}." for address in addresses))
+        (folder / "hosts").write_text("\n".join(lines) + "\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +228,7 @@ class Lab:
         self._processes.clear()
         for namespace in self._namespaces:
             subprocess.run(["ip", "netns", "del", namespace.name], capture_output=True, check=False)
+            shutil.rmtree(_FILES / namespace.name, ignore_errors=True)
         self._namespaces.clear()
 
     def _namespace(self, role: str) -> Namespace:
@@ -289,13 +302,27 @@ class Lab:
 
     def drop(self, uplink: Uplink, direction: str, *matches: str) -> Drop:
         """Drop UDP packets that match any, in one direction: "up" leaves the client, "down" goes to it."""
+        way = "iifname" if direction == "up" else "oifname"
+        return self._drop(
+            *(
+                f'{way} "{uplink.router_device}" meta l4proto udp {match} counter name lost'
+                for match in matches
+            )
+        )
+
+    def let_out_only(self, uplink: Uplink, *tcp_ports: int) -> Drop:
+        """Drop all that leaves a client but TCP to these ports of the server, as a strict firewall does."""
+        ports = ", ".join(map(str, tcp_ports))
+        leaves = f'iifname "{uplink.router_device}"'
+        return self._drop(
+            f"{leaves} meta l4proto != tcp counter name lost",
+            f"{leaves} tcp dport != {{ {ports} }} counter name lost",
+        )
+
+    def _drop(self, *matches: str) -> Drop:
         self._drops += 1
         table = f"drop{self._drops}"
-        way = "iifname" if direction == "up" else "oifname"
-        rules = "\n".join(
-            f'{way} "{uplink.router_device}" meta l4proto udp {match} counter name lost drop'
-            for match in matches
-        )
+        rules = "\n".join(f"{match} drop" for match in matches)
         self.router.nft(
             f"""table inet {table} {{
                 counter lost {{ }}

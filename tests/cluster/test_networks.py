@@ -9,48 +9,11 @@ import asyncio
 
 import pytest
 
-from tests.browser.driver import Page
-from tests.browser.peer import BrowserPeer
 from tests.cluster.conftest import Worlds, page_in
 from tests.cluster.lab import FLIGHTS, SERVER_V4, SERVER_V6, Lab
-from tests.cluster.world import World
+from tests.cluster.mirror import Mirror
 
 pytestmark = [pytest.mark.netns, pytest.mark.browser]
-
-
-class Mirror:
-    """A call that sends its picture and receives it back."""
-
-    def __init__(self, peer: BrowserPeer) -> None:
-        self.peer = peer
-        self.mid = ""
-
-    @classmethod
-    async def open(cls, page: Page, world: World, name: str = "mirror") -> Mirror:
-        """Publish; `look` shows whether it comes back."""
-        mirror = cls(await BrowserPeer.open(page, world, name))
-        await mirror.publish("video")
-        return mirror
-
-    async def publish(self, name: str) -> None:
-        """Send a picture."""
-        await self.peer.push({"name": name, "kind": "video", "codecs": ["VP8"]})
-
-    async def pull(self, name: str = "video") -> None:
-        """Ask for the picture."""
-        pull = {"sessionId": self.peer.session_id, "trackName": name}
-        (item,) = await self.peer.pull(pull)
-        assert item.get("errorCode") is None, item
-        self.mid = item["mid"]
-
-    async def look(self, *, deadline_s: float = 20) -> None:
-        """The picture moves."""
-        await self.peer.frames_rise(self.mid, by=20, deadline_s=deadline_s)
-
-    async def addresses(self) -> tuple[str, str]:
-        """Ours and the server's address of the pair in use."""
-        transport = (await self.peer.stats())["transport"]
-        return transport["local"], transport["remote"]
 
 
 async def test_a_handshake_ends_well_whichever_flight_is_lost(lab: Lab, worlds: Worlds) -> None:

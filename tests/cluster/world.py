@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from loadtest.api import Server
 from tests.browser.driver import Browser, BrowserName, Driver, Page
-from tests.browser.server import APP_ID, SECRET
+from tests.browser.server import APP_ID, SECRET, turn_key
 from tests.cluster.lab import SERVER_V4, SERVER_V6, Lab, Namespace
+from turn.keys import IssuedKey
 
-API_PORT, PAGES_PORT, MEDIA_PORT = 8080, 8081, 3478
+API_PORT, PAGES_PORT, MEDIA_PORT = 8080, 8081, 40000
 START_DEADLINE_S = 30
 METRICS_SECRET = "numbers"
 
@@ -30,9 +33,11 @@ while True:
         time.sleep(0.05)
 """
 
-_GET = """
+_ASK = """
 import sys, urllib.request
-request = urllib.request.Request(sys.argv[1], headers={"authorization": f"Bearer {sys.argv[2]}"})
+body = sys.argv[3].encode() if len(sys.argv) > 3 else None
+headers = {"authorization": f"Bearer {sys.argv[2]}", "content-type": "application/json"}
+request = urllib.request.Request(sys.argv[1], data=body, headers=headers)
 sys.stdout.write(urllib.request.urlopen(request, timeout=10).read().decode())
 """
 
@@ -114,18 +119,33 @@ class World:
         await self._until_answered(f"{self._api}/readyz", "orchard")
         await self._until_answered(f"{self._pages}/pages/blank.html", "pages")
 
-    async def browser(self, client: Namespace, name: BrowserName = "chromium") -> Browser:
-        """A browser in a client's namespace; Chromium may use its camera on the tests' pages."""
+    async def browser(
+        self, client: Namespace, name: BrowserName = "chromium", *, trust: Path | None = None
+    ) -> Browser:
+        """A browser in a client's namespace, which may use its camera on the tests' pages; `trust` as of
+        `Driver.launch`."""
         driver = await Driver.start(*client.prefix)
         self._drivers.append(driver)
         flag = f"--unsafely-treat-insecure-origin-as-secure={self._pages}"
-        return await driver.launch(name, flags=[flag] if name == "chromium" else [])
+        return await driver.launch(name, flags=[flag] if name == "chromium" else [], trust=trust)
+
+    async def _ask(self, path: str, secret: str, *body: str) -> str:
+        """What the server's HTTP answers; with a body it is a POST."""
+        command = (sys.executable, "-c", _ASK, self._api + path, secret, *body)
+        return await asyncio.to_thread(self.lab.server.run, *command)
+
+    def turn_key(self) -> IssuedKey:
+        """A new TURN key of the server, which need not run yet."""
+        return turn_key(self._folder / "data")
+
+    async def ice_servers(self, key: IssuedKey) -> list[dict[str, Any]]:
+        """What the server hands out to the holder of a TURN key."""
+        path = f"/v1/turn/keys/{key.key.id}/credentials/generate-ice-servers"
+        return json.loads(await self._ask(path, key.token, "{}"))["iceServers"]
 
     async def counters(self) -> dict[str, int]:
         """The packet path's counters (docs/reference/counters.md): events, and drops as `drop_...`."""
-        text = await asyncio.to_thread(
-            self.lab.server.run, sys.executable, "-c", _GET, f"{self._api}/metrics", METRICS_SECRET
-        )
+        text = await self._ask("/metrics", METRICS_SECRET)
         events = re.findall(r'^orchard_media_events_total{name="(\w+)"} (\S+)$', text, re.MULTILINE)
         drops = re.findall(r'^orchard_media_dropped_total{reason="(\w+)"} (\S+)$', text, re.MULTILINE)
         return {

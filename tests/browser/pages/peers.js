@@ -136,7 +136,7 @@ export function stats({ peer }) {
   return collectStats(peers.get(peer).pc);
 }
 
-/** The candidate pairs that carry something, by the types of their candidates. */
+/** The candidate pairs that carry something: types of candidates, and how the relay is reached. */
 export async function pairs({ peer }) {
   const report = await peers.get(peer).pc.getStats();
   return [...report.values()]
@@ -144,6 +144,7 @@ export async function pairs({ peer }) {
     .map(({ localCandidateId, remoteCandidateId }) => ({
       local: report.get(localCandidateId)?.candidateType,
       remote: report.get(remoteCandidateId)?.candidateType,
+      protocol: report.get(localCandidateId)?.relayProtocol,
     }));
 }
 
