@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from sfu.base.privileges import user_name
 from sfu.base.settings import Setting
 
 if TYPE_CHECKING:
@@ -127,4 +128,5 @@ def _read(setting: Setting[tuple[str, ...]], path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise CertificateError(f"{setting.flag} {path}: {error.strerror}") from error
+        who = f" for user {user_name()}" if isinstance(error, PermissionError) else ""
+        raise CertificateError(f"{setting.flag} {path}: {error.strerror}{who}") from error

@@ -37,6 +37,7 @@ from sfu.api.limits import (
     TURN_CALLS_PER_SECOND,
 )
 from sfu.base.log import get_logger
+from sfu.base.privileges import as_root, let_go
 from sfu.base.settings import Listen, Setting
 from sfu.directory.apps import new_app
 from sfu.net.interfaces import is_loopback
@@ -342,12 +343,13 @@ def _open_tcp(listen: Listen) -> socket.socket:
     every = listen.host in ("", "::")
     dual = every and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server(
-            ("" if every else listen.host, listen.port),
-            family=socket.AF_INET6 if dual or (":" in listen.host and not every) else socket.AF_INET,
-            backlog=1024,
-            dualstack_ipv6=dual,
-        )
+        with as_root():
+            return socket.create_server(
+                ("" if every else listen.host, listen.port),
+                family=socket.AF_INET6 if dual or (":" in listen.host and not every) else socket.AF_INET,
+                backlog=1024,
+                dualstack_ipv6=dual,
+            )
     except OSError as error:
         raise NodeError(f"{HTTP_LISTEN.flag} {listen}: {way_out(error, listen.port, 'tcp')}") from error
 
@@ -368,6 +370,7 @@ async def run(
     server = Server(config, worker)
     await server.start()
     try:
+        let_go()
         ready(server)
         await stop.wait()
         draining = asyncio.create_task(server.drain(), name="drain")

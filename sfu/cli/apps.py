@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import datetime
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from sfu.base.ids import AppId
+from sfu.base.privileges import USER
 from sfu.base.settings import Config
 from sfu.cli.errors import CommandError
 from sfu.cli.options import takes_settings
 from sfu.cli.running import RunningServer, ServerNotRunning
 from sfu.cli.terminal import as_text, err, out
+from sfu.cli.user import data_of
 from sfu.directory.apps import finish_rotation, new_app, rotate
-from sfu.directory.files import DataDirectory
 from sfu.node import DATA
 
 if TYPE_CHECKING:
@@ -30,32 +30,32 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The app's id, or a beginn
 
 
 @apps.command("create")
-@takes_settings(DATA)
+@takes_settings(DATA, USER)
 def create(
     config: Config, *, name: Annotated[str, typer.Option(help="A name for people to tell apps by")] = "app"
 ) -> None:
     """Make an app and print its id and secret; the secret is not kept and never shown again."""
     issued = new_app(name, time.time())
-    _data(config).change_apps(lambda stored: stored.update({issued.app.id: issued.app}))
+    data_of(config).change_apps(lambda stored: stored.update({issued.app.id: issued.app}))
     _tell(issued)
 
 
 @apps.command("list")
-@takes_settings(DATA)
+@takes_settings(DATA, USER)
 def list_apps(config: Config) -> None:
     """List the apps of the data directory."""
     table = Table("id", "name", "created", "secrets", box=None, header_style="bold")
-    for app in sorted(_data(config).apps() or [], key=lambda app: app.created_at):
+    for app in sorted(data_of(config).apps() or [], key=lambda app: app.created_at):
         created = datetime.datetime.fromtimestamp(app.created_at, datetime.UTC)
         table.add_row(app.id, as_text(app.name), f"{created:%Y-%m-%d %H:%M}Z", str(len(app.secret_digests)))
     out.print(table)
 
 
 @apps.command("revoke")
-@takes_settings(DATA)
+@takes_settings(DATA, USER)
 def revoke(config: Config, *, id: Id) -> None:
     """Delete an app: its secrets are refused from now on, its sessions are closed."""
-    data = _data(config)
+    data = data_of(config)
     app: AppId | None = None
 
     def forget(stored: dict[AppId, App]) -> None:
@@ -72,7 +72,7 @@ def revoke(config: Config, *, id: Id) -> None:
 
 
 @apps.command("rotate")
-@takes_settings(DATA)
+@takes_settings(DATA, USER)
 def rotate_secret(
     config: Config,
     *,
@@ -93,7 +93,7 @@ def rotate_secret(
             issued = rotate(stored[app])
             stored[app] = issued.app
 
-    _data(config).change_apps(change)
+    data_of(config).change_apps(change)
     if issued is None:
         out.print("only the newest secret is valid now", highlight=False)
     else:
@@ -102,10 +102,6 @@ def rotate_secret(
             f"The secret in use stays valid until: orchard app rotate {issued.app.id} --finish",
             highlight=False,
         )
-
-
-def _data(config: Config) -> DataDirectory:
-    return DataDirectory(Path(config[DATA]))
 
 
 def _find(stored: dict[AppId, App], beginning: str) -> AppId:

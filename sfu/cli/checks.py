@@ -18,6 +18,7 @@ from cryptography import x509
 
 from sfu.api.connections import CONNECTIONS
 from sfu.api.server import HTTP_LISTEN, HTTP_TLS, HTTP_TLS_CERT, HTTP_TLS_KEY
+from sfu.base.privileges import as_root
 from sfu.base.settings import Listen
 from sfu.cli.running import RunningServer, ServerNotRunning
 from sfu.cli.supervisor import config_of
@@ -34,7 +35,8 @@ from turn.node import STRICT, TCP, TCP_PROXIED, TLS, TLS_PROXIED, UDP
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sfu.base.settings import Config, Setting
+    from sfu.base.privileges import as_root
+from sfu.base.settings import Config, Setting
 
 _WRITTEN = 1_795_000_000.0  # late in 2026: a clock before that is wrong
 _SPARE_DESCRIPTORS = 128  # beside connections: sockets of the node, the loop, logs, files
@@ -78,7 +80,9 @@ def check_data_directory(config: Config, wall_now: float) -> Iterator[Finding]:
     path = Path(config[DATA]).expanduser().absolute()
     if not path.exists():
         parent = next(above for above in path.parents if above.exists())
-        if os.access(parent, os.W_OK):
+        with as_root():
+            can_make = os.access(parent, os.W_OK, effective_ids=True)
+        if can_make:
             yield _good(subject, f"{path} is not there yet; the first start makes it")
         else:
             yield _bad(subject, f"{path} can't be made: {parent} is not writable", "Name another directory")
@@ -163,7 +167,8 @@ def _try_to_bind(listen: Listen, kind: socket.SocketKind) -> None:
     with probe:
         if kind == socket.SOCK_STREAM:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, listen.port))
+        with as_root():
+            probe.bind((host, listen.port))
 
 
 def check_addresses(config: Config) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from sfu.base.privileges import USER, become, is_root
 from sfu.base.settings import Config
 from sfu.cli.checks import (
     Finding,
@@ -36,6 +37,8 @@ _MARKS = {
 @takes_settings()
 def doctor(config: Config) -> None:
     """Check addresses, ports, clock, limits, data directory and what browsers need; say how to mend it."""
+    if config[USER] and is_root():
+        become(config[USER])
     worst = Level.GOOD
     for finding in findings(config):
         worst = max(worst, finding.level)

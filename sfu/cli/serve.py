@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -14,7 +15,8 @@ from sfu.cli.limits import raise_descriptor_limit
 from sfu.cli.options import takes_settings
 from sfu.cli.supervisor import supervise
 from sfu.cli.terminal import out
-from sfu.node import WORKERS
+from sfu.cli.user import begin_as_user
+from sfu.node import DATA, WORKERS
 
 if TYPE_CHECKING:
     from sfu.api.server import Server
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 def serve(config: Config) -> None:
     """Run the server. SIGTERM or Ctrl-C lets clients go and ends it; a second one ends it at once."""
     configure_logging(config[LEVEL], config[FORMAT])
+    begin_as_user(config, data=Path(config[DATA]))
     if config[WORKERS] > 1:
         uvloop.run(supervise(config, ready=_tell_all))
     else:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from sfu.base.privileges import USER
 from sfu.base.settings import Config
 from sfu.cli.options import takes_settings
 from sfu.cli.running import RunningServer
 from sfu.cli.terminal import as_text, out
-from sfu.directory.files import DataDirectory
+from sfu.cli.user import data_of
 from sfu.node import DATA
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ sessions = typer.Typer(help="See and close the sessions of the running server.",
 
 
 @sessions.command("list")
-@takes_settings(DATA)
+@takes_settings(DATA, USER)
 def list_sessions(
     config: Config,
     *,
@@ -49,7 +49,7 @@ def list_sessions(
 
 
 @sessions.command("show")
-@takes_settings(DATA)
+@takes_settings(DATA, USER)
 def show(
     config: Config, *, session: Annotated[str, typer.Argument(metavar="ID", help="The session's id")]
 ) -> None:
@@ -76,7 +76,7 @@ def show(
 
 
 @sessions.command("close")
-@takes_settings(DATA)
+@takes_settings(DATA, USER)
 def close(
     config: Config,
     *,
@@ -158,4 +158,4 @@ def _kbit(bits: int) -> str:
 
 
 def _server(config: Config) -> RunningServer:
-    return RunningServer(DataDirectory(Path(config[DATA])))
+    return RunningServer(data_of(config))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from sfu.api.server import DRAIN_WAIT_S, GRACE_S, HTTP_LISTEN, StopRequests, https_files
 from sfu.base.log import get_logger
+from sfu.base.privileges import regain
 from sfu.base.settings import Config, Listen, Source
 from sfu.cli.worker import DRAIN, END_NOW
 from sfu.directory.certificates import renew_certificates
@@ -163,6 +164,7 @@ class Supervisor:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is the supervisor's, which passes it on
+            preexec_fn=regain,
         )
         cast("StreamWriter", process.stdin).write(json.dumps(worker.config.kept()).encode() + b"\n")
         self._tell(worker)  # what came while it was being made

@@ -15,11 +15,13 @@ from rich.table import Table
 
 import sfu
 from sfu.base.log import FORMAT, LEVEL, configure_logging, get_logger
+from sfu.base.privileges import USER, let_go
 from sfu.base.settings import Config, Source
 from sfu.cli.errors import CommandError
 from sfu.cli.limits import raise_descriptor_limit
 from sfu.cli.options import takes_settings
 from sfu.cli.terminal import as_text, err, out
+from sfu.cli.user import begin_as_user, data_of
 from sfu.directory.files import DataDirectory
 from sfu.node import DATA
 from sfu.turn.follow import Follower
@@ -36,7 +38,7 @@ turn.add_typer(keys, name="key")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The key's id, or a beginning that no other key has")]
 
-_READ = (LEVEL, FORMAT, DATA, *SETTINGS)
+_READ = (LEVEL, FORMAT, DATA, USER, *SETTINGS)
 
 log = get_logger("turn")
 
@@ -52,6 +54,7 @@ def run(config: Config, *, context: typer.Context) -> None:
         return
     configure_logging(config[LEVEL], config[FORMAT])
     raise_descriptor_limit()
+    begin_as_user(config, data=None if config.source(DATA) is Source.DEFAULT else Path(config[DATA]))
     uvloop.run(_run(config))
 
 
@@ -65,6 +68,7 @@ async def _run(config: Config) -> None:
         node.start()
     except TurnError as error:
         raise CommandError(str(error)) from error
+    let_go()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -99,7 +103,7 @@ def _data_directory(config: Config) -> DataDirectory | None:
 
 
 @keys.command("create")
-@takes_settings(DATA)
+@takes_settings(DATA, USER)
 def create(
     config: Config, *, name: Annotated[str, typer.Option(help="A name for people to tell keys by")] = "turn"
 ) -> None:
@@ -110,7 +114,7 @@ def create(
 
 
 @keys.command("list")
-@takes_settings(DATA)
+@takes_settings(DATA, USER)
 def list_keys(config: Config) -> None:
     """List the TURN keys of the data directory."""
     table = Table("id", "name", "created", "tokens", box=None, header_style="bold")
@@ -121,7 +125,7 @@ def list_keys(config: Config) -> None:
 
 
 @keys.command("revoke")
-@takes_settings(DATA)
+@takes_settings(DATA, USER)
 def revoke(config: Config, *, id: Id) -> None:
     """Delete a TURN key: its token and all credentials made with it hold no longer, allocations end."""
     found = ""
@@ -136,7 +140,7 @@ def revoke(config: Config, *, id: Id) -> None:
 
 
 @keys.command("rotate")
-@takes_settings(DATA)
+@takes_settings(DATA, USER)
 def rotate_token(
     config: Config,
     *,
@@ -169,7 +173,7 @@ def rotate_token(
 
 
 def _data(config: Config) -> TurnKeys:
-    return TurnKeys(DataDirectory(Path(config[DATA])))
+    return TurnKeys(data_of(config))
 
 
 def _find(stored: dict[str, TurnKey], beginning: str) -> str:

@@ -20,6 +20,7 @@ import uvloop
 
 from sfu.api.server import StopRequests, run
 from sfu.base.log import FORMAT, LEVEL, configure_logging
+from sfu.base.privileges import USER, become
 from sfu.base.settings import Config, SettingsError
 from sfu.cli.limits import raise_descriptor_limit
 from sfu.directory.interface import DirectoryError
@@ -41,6 +42,8 @@ def main() -> None:
         configure_logging(config[LEVEL], config[FORMAT])
         structlog.contextvars.bind_contextvars(worker=index)
         raise_descriptor_limit()
+        if config[USER]:
+            become(config[USER])
         uvloop.run(_serve(config, index, rest))
     except (SettingsError, DirectoryError, NodeError) as error:
         _report({"error": str(error)})

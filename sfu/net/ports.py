@@ -20,7 +20,10 @@ def way_out(error: OSError, port: int, protocol: Protocol) -> str:
             holder = port_holder(port, protocol) or "another process"
             return f"address in use by {holder}; choose another port or stop it"
         case errno.EACCES | errno.EPERM:
-            return f"not allowed; ports under 1024 need CAP_NET_BIND_SERVICE, this is {port}"
+            return (
+                "not allowed; ports under 1024 need CAP_NET_BIND_SERVICE, or a start as root with --user; "
+                f"this is {port}"
+            )
         case errno.EADDRNOTAVAIL:
             return "no interface of this machine has the address"
         case _:

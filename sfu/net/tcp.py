@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
+from sfu.base.privileges import as_root
 from sfu.net.ports import way_out
 from sfu.net.udp import OpenError
 
@@ -37,7 +38,8 @@ def _open(family: socket.AddressFamily, host: str, port: int, dual: bool, backlo
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before may linger
-        sock.bind((host, port))
+        with as_root():
+            sock.bind((host, port))
         sock.listen(backlog)
     except BaseException:
         sock.close()

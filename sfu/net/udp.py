@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
+from sfu.base.privileges import as_root
 from sfu.net.ports import way_out
 
 IP_PKTINFO = 8  # linux/in.h; the socket module has none of these
@@ -65,7 +66,8 @@ def _open(
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send)
-        sock.bind((host, port))
+        with as_root():
+            sock.bind((host, port))
     except BaseException:
         sock.close()
         raise

@@ -31,7 +31,11 @@ def test_the_holder_of_a_port_is_named(protocol: Protocol, host: str) -> None:
     ("code", "text"),
     [
         (errno.EADDRINUSE, "address in use by another process; choose another port or stop it"),
-        (errno.EACCES, "not allowed; ports under 1024 need CAP_NET_BIND_SERVICE, this is 0"),
+        (
+            errno.EACCES,
+            "not allowed; ports under 1024 need CAP_NET_BIND_SERVICE, "
+            "or a start as root with --user; this is 0",
+        ),
         (errno.EADDRNOTAVAIL, "no interface of this machine has the address"),
         (errno.ENOBUFS, "No buffer space available"),
     ],
