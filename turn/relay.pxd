@@ -58,6 +58,9 @@ cdef extern from "bucket.h" nogil:
     struct bucket_t "bucket":
         uint64_t packets_per_s, bytes_per_s
     bint bucket_take(bucket_t *b, uint32_t size, int64_t now_ns)
+    uint32_t bucket_room(const bucket_t *b, uint32_t most, int64_t now_ns)
+    uint32_t bucket_burst(const bucket_t *b, uint32_t most)
+    void bucket_spend(bucket_t *b, uint32_t size, int64_t now_ns)
 
 
 cdef extern from "intake.h" nogil:
@@ -141,8 +144,12 @@ cdef extern from "stream.h" nogil:
         uint8_t *held            # of a message that is not whole
         uint32_t held_size, held_need
         uint32_t armed
-        bint used, open, heard, again
+        bint used, open, heard, again, paused
         int end
+        bint spliced, is_peer, finished, told, throttled
+        uint32_t other, owner, before, after
+        int64_t moved_us
+        uint64_t bytes_in, bytes_out
     int stream_open(stream_t *s, int fd, SSL_CTX *tls)
     void stream_close(stream_t *s)
     int stream_handshake(stream_t *s)
@@ -153,6 +160,16 @@ cdef extern from "stream.h" nogil:
     int stream_hold(stream_t *s, const uint8_t *data, uint32_t size, uint32_t need)
     void stream_hold_nothing(stream_t *s)
     void stream_arm(stream_t *s, int epoll, uint64_t tag)
+    int stream_finish(stream_t *s)
+    void stream_abort(stream_t *s)
+    void stream_ask(stream_t *s, int epoll, uint64_t tag, uint32_t wanted)
+    void stream_leave(stream_t *s, int epoll)
+
+
+cdef extern from "timer.h" nogil:
+    int timer_make()
+    void timer_set(int fd, int64_t after_ns)
+    void timer_take(int fd)
 
 
 cdef enum:
@@ -171,7 +188,11 @@ cdef enum:
     STREAM_BYTES = 131072        # read from a stream at a time, and gathered for one: more than any message has
     STREAM_MESSAGES = 16         # handed up from one stream at a time: the others wait less
     STREAM_DIRECT = 4096         # of a longer message no byte is moved for each piece that comes
+    CONNECTION_BIND = 0x000b     # its first two bytes, of a request (RFC 6062 6.1)
     STREAM_REPLIES = 16384       # answers that may wait beyond what data may
+    SPLICE_BYTES = 65536         # taken across a data connection at a time, and thus all that waits in one direction
+    SPLICE_LEAST = 4096          # ... unless the rate's burst is less. Chosen: a rate that is used up is not used by drops
+    THROTTLE_NS = 10_000_000     # how long what waits for its rate is not looked at. Chosen
     HANDSHAKES = 8               # steps of TLS handshakes in one call: each may take a millisecond. Chosen
     SWEEP_US = 1_000_000         # between two searches of all allocations for what is over, where a table is full
 
@@ -212,6 +233,10 @@ cdef enum End:
     END_UNALLOCATED              # for too long without an allocation
     END_UNREAD                   # asks and does not read the answers
     END_MEMORY
+    END_FINISHED                 # a data connection: both ends have finished
+    END_BROKEN                   # ... one end broke off, and so did the other
+    END_HALF_CLOSED              # ... one end finished and nothing came from the other for too long
+    END_ALLOCATION               # ... its allocation, or that family of it, ended
     ENDS
 
 
@@ -279,6 +304,7 @@ cdef struct Allocation:
     uint32_t permissions, channels   # lists
     uint32_t permission_count, channel_count
     uint32_t first, last         # parcels under way to its peers
+    uint32_t splices             # list of its data connections, by their clients' ends
     bucket_t up, down, icmp
     uint64_t packets_in, bytes_in, packets_out, bytes_out, dropped   # in: from the client; bytes of data
 
@@ -370,7 +396,14 @@ cdef class Relay:
     cdef bint sated              # no more of streams is to be taken in by this call
     cdef uint64_t streams_opened, stream_bytes_in, stream_bytes_out
     cdef uint64_t ends[16]
+    cdef uint32_t *paused        # streams whose client asked for a data connection, since the call under way began ...
+    cdef uint32_t paused_count   # ... as many as there may be messages
+    cdef int timer               # of what waits for its rate: these
+    cdef uint32_t *throttled
+    cdef uint32_t throttled_count, splice_live
+    cdef uint64_t splices, spliced_in, spliced_out, throttles
 
     cdef uint32_t allocation_of(self, uint64_t handle) except? NONE
     cdef uint32_t stream_of(self, uint64_t stream) except? NONE
+    cdef uint32_t spliced_of(self, uint64_t stream) except? NONE
     cdef Listener *listener_of(self, uint32_t listener) except NULL

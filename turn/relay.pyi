@@ -15,8 +15,8 @@ class BadCertificate(ValueError):
     def __init__(self, why: str, number: int) -> None: ...
 
 class Relay:
-    """Data between the clients of a TURN server, on UDP, TCP and TLS, and their peers on UDP, without
-    Python (RFC 8656 11, 12, 14).
+    """Data between the clients of a TURN server, on UDP, TCP and TLS, and their peers on UDP and TCP, without
+    Python (RFC 8656 11, 12, 14, RFC 6062 5.4).
 
     It knows clients by the path on which they arrive, and does as it is told: who may have an allocation,
     which peers are allowed and for how long is for the caller to say. All times are µs of the monotonic
@@ -87,15 +87,35 @@ class Relay:
 
     def take_stream_messages(self) -> list[tuple[int, bytes]]:
         """The STUN messages of the last `on_readable` that came on streams and are not for the relay, as
-        (stream, message). What a stream has beyond 16 waits for the next call."""
+        (stream, message). What a stream has beyond 16 waits for the next call, and so does all that follows
+        a ConnectionBind request: until then it may become a data connection (`splice`)."""
 
-    def end_overdue(self, now_us: int, handshake_us: int, message_us: int, unallocated_us: int) -> None:
+    def end_overdue(
+        self, now_us: int, handshake_us: int, message_us: int, unallocated_us: int, half_closed_us: int
+    ) -> None:
         """End the streams that take longer than this: for TLS's handshake; for the first message, and for
-        the rest of any message whose beginning has come; that have no allocation for so long."""
+        the rest of any message whose beginning has come; that have no allocation for so long; data
+        connections of which one end has finished and from whose other end nothing came for so long."""
 
     def take_ended(self) -> list[tuple[int, str]]:
         """The streams that are over since the last call, and why; each is to be dropped. They are read no
         more, but answers still go to a client that has closed its side alone."""
+
+    def splice(self, stream: int, handle: int, fd: int) -> None:
+        """Make a stream, on which a client asked for it, the data connection of an allocation to the peer
+        that the descriptor of a TCP connection leads to (RFC 6062 5.4). From now on all bytes go across as
+        they are, those too that the client sent behind its request; an answer to that may still be sent,
+        before the next `on_readable`. Nothing is dropped: an end is not read while 65,536 bytes at most wait
+        for the other, nor beyond the allocation's bytes a second. The descriptor is the relay's from now on,
+        unless this raises: TableFull, OSError, StaleHandle, or ValueError where the stream has another
+        use."""
+
+    def splice_bytes(self, stream: int) -> tuple[int, int]:
+        """Bytes that a data connection has carried, from and to the client. Raises ValueError for none."""
+
+    def end_splice(self, stream: int) -> None:
+        """Close both ends of a data connection at once, as the end of its allocation does. `take_ended` tells
+        of it, and the stream is to be dropped then. Raises ValueError for none."""
 
     def add_streamed(self, stream: int, packets_per_s: int, bytes_per_s: int) -> int:
         """As `add`, for the client on a stream."""
@@ -114,7 +134,7 @@ class Relay:
         it."""
 
     def remove(self, handle: int) -> None:
-        """End an allocation: its sockets are closed, its handle is stale."""
+        """End an allocation: its sockets and data connections are closed, its handle is stale."""
 
     def set_own_ports(self, ranges: Sequence[tuple[int, int]]) -> None:
         """The ports (first and last of at most 16 ranges) that peers with `own_ports` may be reached at."""
@@ -149,4 +169,5 @@ class Relay:
         why streams were over (`end_...`)."""
 
     def live(self) -> dict[str, int]:
-        """Entries in use: allocations, sockets, permissions, channels, streams."""
+        """Entries in use: allocations, sockets, permissions, channels, streams (of clients and of peers),
+        data connections (`splices`)."""

@@ -42,7 +42,8 @@ cdef extern from "sys/epoll.h" nogil:
 
 cdef enum:
     IS_LISTENER = 0x80000000     # in what epoll tells, with a listener
-    IS_STREAM = 0x40000000       # ... with a stream; else allocation << 1 | side
+    IS_STREAM = 0x40000000       # ... with a stream
+    IS_TIMER = 0x20000000        # ... with the timer; else allocation << 1 | side
 
 
 class StaleHandle(Exception):
@@ -65,6 +66,7 @@ include "parts/tables.pxi"
 include "parts/clients.pxi"
 include "parts/peers.pxi"
 include "parts/streams.pxi"
+include "parts/splices.pxi"
 
 
 cdef const uint8_t *path_key(bytes path) except NULL:
@@ -132,8 +134,9 @@ cdef class Relay:
         uint32_t control_bytes=CONTROL_MAX,
         uint32_t write_queue=262_144,
     ):
+        cdef epoll_event event
         cdef uint64_t seed_word
-        self.epoll = -1
+        self.epoll = self.timer = -1
         if len(seed) < 8:
             raise ValueError(f"a seed of at least 8 bytes, not {len(seed)}")
         if not 0 < allocations_max < 1 << 24:
@@ -178,10 +181,18 @@ cdef class Relay:
             self.stream_controls = <StreamControl *> calloc(control_per_call, sizeof(StreamControl))
             self.stream_in = <uint8_t *> malloc(STREAM_BYTES)
             self.stage = <uint8_t *> malloc(STREAM_BYTES)
-            if not self.streams or not self.stream_controls or not self.stream_in or not self.stage:
+            self.paused = <uint32_t *> calloc(control_per_call, sizeof(uint32_t))
+            self.throttled = <uint32_t *> calloc(streams_max, sizeof(uint32_t))
+            if (
+                not self.streams or not self.stream_controls or not self.stream_in or not self.stage
+                or not self.paused or not self.throttled
+            ):
                 raise MemoryError
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
-        if self.epoll < 0:
+        self.timer = timer_make()
+        event.events = EPOLLIN
+        event.data.u64 = IS_TIMER
+        if self.epoll < 0 or self.timer < 0 or epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.timer, &event) < 0:
             raise OSError(errno, os.strerror(errno))
 
     def __dealloc__(self):
@@ -193,6 +204,8 @@ cdef class Relay:
                     socket_close(self, &self.allocations[i], 1)
         if self.epoll >= 0:
             close(self.epoll)
+        if self.timer >= 0:
+            close(self.timer)
         if self.streams != NULL:
             for i in range(self.stream_top):
                 if self.streams[i].used:
@@ -202,6 +215,8 @@ cdef class Relay:
         free(self.stream_controls)
         free(self.stream_in)
         free(self.stage)
+        free(self.paused)
+        free(self.throttled)
         intake_free(&self.io)
         free(self.allocations)
         free(self.permissions)
@@ -266,6 +281,7 @@ cdef class Relay:
         self.handshakes, self.sated = HANDSHAKES, False
         self.calls += 1
         with nogil:
+            streams_resume(self)
             relay_run(self)
         out = []
         for i in range(self.control_count):
@@ -358,6 +374,8 @@ cdef class Relay:
         cdef uint32_t i = self.stream_of(stream)
         if self.streams[i].allocation != NONE:
             raise ValueError("an allocation is left")
+        if self.streams[i].spliced and self.streams[i].end == END_NONE:
+            splice_over(self, i, END_CLOSED)
         if self.streams[i].end == END_NONE:
             epoll_ctl(self.epoll, EPOLL_CTL_DEL, self.streams[i].fd, NULL)
         else:
@@ -371,12 +389,15 @@ cdef class Relay:
         if s.end not in (END_NONE, END_CLOSED) or not s.open:
             return False
         if stream_queued(s) + len(data) > self.stream_queue + STREAM_REPLIES:
-            stream_end(self, i, END_UNREAD)
+            stream_fail(self, i, END_UNREAD)
             return False
         if stream_put(s, <const uint8_t *> <const char *> data, <uint32_t> len(data)) < 0:
-            stream_end(self, i, END_CLOSED)
+            stream_fail(self, i, END_CLOSED)
             return False
-        if s.end == END_NONE:
+        if s.spliced:
+            splice_arm(self, i)
+            splice_arm(self, s.other)
+        elif s.end == END_NONE:
             stream_arm(s, self.epoll, IS_STREAM | i)
         self.stream_bytes_out += len(data)
         self.replies += 1
@@ -392,9 +413,11 @@ cdef class Relay:
         self.stream_control_count = 0
         return out
 
-    def end_overdue(self, int64_t now_us, int64_t handshake_us, int64_t message_us, int64_t unallocated_us):
+    def end_overdue(
+        self, int64_t now_us, int64_t handshake_us, int64_t message_us, int64_t unallocated_us, int64_t half_closed_us
+    ):
         self.now_us, self.now_ns = now_us, now_us * 1000
-        streams_overdue(self, handshake_us, message_us, unallocated_us)
+        streams_overdue(self, handshake_us, message_us, unallocated_us, half_closed_us)
 
     def take_ended(self):
         cdef uint32_t i = self.ended_first
@@ -404,6 +427,48 @@ cdef class Relay:
             i = self.streams[i].next
         self.ended_first = self.ended_last = NONE
         return out
+
+    # data connections
+
+    cdef uint32_t spliced_of(self, uint64_t stream) except? NONE:
+        cdef uint32_t i = self.stream_of(stream)
+        if not self.streams[i].spliced or self.streams[i].is_peer:
+            raise ValueError("no data connection")
+        return i
+
+    def splice(self, uint64_t stream, uint64_t handle, int fd):
+        cdef epoll_event event
+        cdef uint32_t client = self.stream_of(stream)
+        cdef uint32_t owner = self.allocation_of(handle)
+        cdef uint32_t peer
+        if self.streams[client].allocation != NONE or self.streams[client].spliced or not self.streams[client].open:
+            raise ValueError("the stream has another use")
+        if self.streams[client].end != END_NONE:
+            raise StaleHandle(f"stream {stream:#x} is over")
+        peer = stream_take(self)
+        if peer == NONE:
+            raise TableFull(f"streams: {self.streams_max}")
+        if stream_open(&self.streams[peer], fd, NULL) < 0:
+            stream_give(self, peer)
+            raise OSError(errno, os.strerror(errno))
+        event.events = self.streams[peer].armed = EPOLLIN
+        event.data.u64 = IS_STREAM | peer
+        if epoll_ctl(self.epoll, EPOLL_CTL_ADD, fd, &event) < 0:
+            raised = OSError(errno, os.strerror(errno))
+            self.streams[peer].fd = -1   # it stays the caller's
+            stream_close(&self.streams[peer])
+            stream_give(self, peer)
+            raise raised
+        splice_made(self, client, peer, owner)
+
+    def splice_bytes(self, uint64_t stream):
+        cdef stream_t *s = &self.streams[self.spliced_of(stream)]
+        return s.bytes_in, s.bytes_out
+
+    def end_splice(self, uint64_t stream):
+        cdef uint32_t i = self.spliced_of(stream)
+        if self.streams[i].end == END_NONE:
+            splice_over(self, i, END_ALLOCATION)
 
     # allocations
 
@@ -575,6 +640,10 @@ cdef class Relay:
         out["streams_opened"] = self.streams_opened
         out["stream_bytes_in"] = self.stream_bytes_in
         out["stream_bytes_out"] = self.stream_bytes_out
+        out["splices"] = self.splices
+        out["spliced_in"] = self.spliced_in
+        out["spliced_out"] = self.spliced_out
+        out["throttled"] = self.throttles
         for i in range(1, ENDS):
             out["end_" + END_NAMES[i - 1]] = self.ends[i]
         for i in range(DROPS):
@@ -588,4 +657,5 @@ cdef class Relay:
             "permissions": self.permission_live,
             "channels": self.channel_live,
             "streams": self.stream_live,
+            "splices": self.splice_live,
         }

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _ACCEPTED_AT_ONCE: Final = 32  # connections of one socket in one turn of the loop; chosen
 _REST_S: Final = 0.5  # without accepting, where the process can't have more descriptors
+_HALF_CLOSED_S: Final = 60.0  # chosen: how long a data connection of which one end has finished may be silent
 _TICK_MOST_S: Final = 1.0
 _TICK_LEAST_S: Final = 0.02
 
@@ -72,11 +73,12 @@ class TcpService:
         self._relay = relay
         self._path = path
         self._streams = streams
-        self._times_us = micros(bounds.handshake_s), micros(bounds.message_s), micros(bounds.unallocated_s)
         self._proxied = ProxiedConnections(
             proxies, bounds, named=self._named, gone=lambda: streams.refused(None)
         )
-        shortest_s = min(bounds.handshake_s, bounds.message_s, bounds.unallocated_s, bounds.proxy_header_s)
+        times_s = bounds.handshake_s, bounds.message_s, bounds.unallocated_s, _HALF_CLOSED_S
+        self._overdue_us = [micros(time_s) for time_s in times_s]
+        shortest_s = min(*times_s, bounds.proxy_header_s)
         self._tick_s = min(_TICK_MOST_S, max(_TICK_LEAST_S, shortest_s / 4))
         self._heard = heard
         self._listening: list[_Listener] = []
@@ -206,7 +208,7 @@ class TcpService:
     def _on_tick(self) -> None:
         del self._timers[None]
         now = time.monotonic()
-        self._relay.end_overdue(micros(now), *self._times_us)
+        self._relay.end_overdue(micros(now), *self._overdue_us)
         self.close_ended()
         self._proxied.end_overdue(now)
         if len(self._streams) or len(self._proxied):

@@ -183,7 +183,14 @@ def test_one_allocation_relays_in_both_families_until_one_is_given_up(lab: Lab) 
     lab.run()
     assert (four.sock.recv(10), six.sock.recv(10)) == (b"4", b"6")
     lab.relay.detach(client.handle, socket.AF_INET6)
-    assert lab.relay.live() == {"allocations": 1, "sockets": 1, "permissions": 1, "channels": 1, "streams": 0}
+    assert lab.relay.live() == {
+        "allocations": 1,
+        "sockets": 1,
+        "permissions": 1,
+        "channels": 1,
+        "streams": 0,
+        "splices": 0,
+    }
     client.send(channel_data(CHANNEL + 1, b"6"), channel_data(CHANNEL, b"4"))
     lab.run()
     assert four.sock.recv(10) == b"4"
@@ -873,6 +880,7 @@ def test_every_table_has_its_bound_and_what_is_over_makes_room() -> None:
             "permissions": 3,
             "channels": 0,
             "streams": 0,
+            "splices": 0,
         }
 
 

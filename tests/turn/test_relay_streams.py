@@ -286,7 +286,7 @@ S = 1_000_000
 
 def overdue(lab: StreamLab, after_s: float) -> None:
     lab.now += round(after_s * S)
-    lab.relay.end_overdue(lab.now, 10 * S, 10 * S, 30 * S)
+    lab.relay.end_overdue(lab.now, 10 * S, 10 * S, 30 * S, 60 * S)
     lab.ended += lab.relay.take_ended()
 
 

@@ -29,4 +29,24 @@ static inline int bucket_take(struct bucket *b, uint32_t size, int64_t now_ns) {
     return 1;
 }
 
+/* How many bytes of a stream may pass now, of `most`: packets are not counted there. */
+static inline uint32_t bucket_room(const struct bucket *b, uint32_t most, int64_t now_ns) {
+    int64_t ahead_ns = b->bytes_ns > now_ns ? b->bytes_ns - now_ns : 0;
+    if (b->bytes_per_s == 0) return most;
+    if (ahead_ns >= BUCKET_BURST_NS) return 0;
+    uint64_t room = (uint64_t)(BUCKET_BURST_NS - ahead_ns) / 1000 * b->bytes_per_s / 1000000;
+    return room < most ? (uint32_t)room : most;
+}
+
+/* How many bytes, of `most`, pass at once after a pause. */
+static inline uint32_t bucket_burst(const struct bucket *b, uint32_t most) {
+    uint64_t burst = b->bytes_per_s / (1000000000 / BUCKET_BURST_NS);
+    return b->bytes_per_s == 0 || burst > most ? most : (uint32_t)burst;
+}
+
+/* Bytes that bucket_room let pass. */
+static inline void bucket_spend(struct bucket *b, uint32_t size, int64_t now_ns) {
+    b->bytes_ns = bucket_ahead(b->bytes_ns, now_ns, size, b->bytes_per_s);
+}
+
 #endif

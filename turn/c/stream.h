@@ -1,5 +1,5 @@
-/* One TCP or TLS connection of a client: reading, what is held of a message that is not whole, writing, and what waits to
- * be written. TLS is OpenSSL on the same non-blocking descriptor. Nothing here knows what the bytes mean.
+/* One TCP or TLS connection of a client, or one of a peer: reading, what is held of a message that is not whole, writing,
+ * and what waits to be written. TLS is OpenSSL on the same non-blocking descriptor. Nothing here knows what the bytes mean.
  *
  * SIGPIPE is ignored, as Python sets it: OpenSSL writes without MSG_NOSIGNAL. */
 #ifndef ORCHARD_STREAM_H
@@ -44,7 +44,20 @@ struct stream {
     uint8_t heard; /* a whole message has come */
     uint8_t again; /* there is more to do with what has been read */
     uint8_t wants_write; /* the handshake */
+    uint8_t paused; /* not read until the caller says what becomes of it */
     uint8_t end;   /* why it is over; 0: it is not */
+    /* an end of a data connection (RFC 6062) */
+    uint8_t spliced;   /* it is one, or was until it was over */
+    uint8_t is_peer;   /* the peer's end */
+    uint8_t finished;  /* nothing more comes from here */
+    uint8_t told;      /* has been told that nothing more comes from the other end */
+    uint8_t throttled; /* not read since the allocation's rate is used up */
+    uint8_t away;      /* epoll is not asked: all that it would tell is known */
+    uint32_t other;    /* the other end */
+    uint32_t owner;    /* its allocation ... */
+    uint32_t before, after; /* ... whose connections are a list of their clients' ends */
+    int64_t moved_us;  /* when something last came from either end; here and below: kept at the client's */
+    uint64_t bytes_in, bytes_out; /* from and to the client */
 };
 
 static inline uint32_t stream_queued(const struct stream *s) { return s->queue_end - s->queue_at; }
@@ -88,7 +101,7 @@ static inline void stream_close(struct stream *s) {
         SSL_free(s->ssl);
         ERR_clear_error();
     }
-    close(s->fd);
+    if (s->fd >= 0) close(s->fd);
     free(s->held);
     free(s->queue);
     s->ssl = NULL;
@@ -109,14 +122,16 @@ static inline int stream_handshake(struct stream *s) {
     return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0 : -1;
 }
 
-/* Read at most `room` bytes, which are more than none; how many came. `ended`: no more will. */
+/* Read at most `room` bytes, which are more than none; how many came. `ended`: no more will, since the other side said so
+ * (1) or the connection broke (-1). */
 static inline uint32_t stream_receive(struct stream *s, uint8_t *out, uint32_t room, int *ended) {
     uint32_t got = 0;
     s->again = 0;
     if (!s->ssl) {
         ssize_t n = recv(s->fd, out, room, MSG_DONTWAIT);
         if (n > 0) return (uint32_t)n;
-        *ended = n == 0 || (errno != EAGAIN && errno != EINTR);
+        if (n == 0) *ended = 1;
+        else if (errno != EAGAIN && errno != EINTR) *ended = -1;
         return 0;
     }
     for (int reads = 0; got < room && reads < STREAM_READS;) {
@@ -130,7 +145,7 @@ static inline uint32_t stream_receive(struct stream *s, uint8_t *out, uint32_t r
         int why = SSL_get_error(s->ssl, 0);
         ERR_clear_error();
         if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) {
-            *ended = 1;
+            *ended = why == SSL_ERROR_ZERO_RETURN ? 1 : -1;
             return got;
         }
         reads++;
@@ -228,13 +243,44 @@ static inline void stream_hold_nothing(struct stream *s) {
     s->held_size = s->held_capacity = s->held_need = 0;
 }
 
-/* Tell epoll what is waited for, where that has changed. What is to be done again waits for room to write, which there
- * mostly is: who does not read what is said to them is not heard either. */
-static inline void stream_arm(struct stream *s, int epoll, uint64_t tag) {
-    uint32_t wanted = EPOLLIN | (stream_queued(s) || s->again || s->wants_write ? (uint32_t)EPOLLOUT : 0u);
+/* Say that nothing more is written, when nothing waits: 1, 0 when it has to wait, -1 when the connection is over. */
+static inline int stream_finish(struct stream *s) {
+    if (!s->ssl) return shutdown(s->fd, SHUT_WR) == 0 ? 1 : -1;
+    ERR_clear_error();
+    int done = SSL_shutdown(s->ssl);
+    int why = done < 0 ? SSL_get_error(s->ssl, done) : SSL_ERROR_NONE;
+    ERR_clear_error();
+    return done >= 0 ? 1 : why == SSL_ERROR_WANT_WRITE || why == SSL_ERROR_WANT_READ ? 0 : -1;
+}
+
+/* Let the close that follows be seen as a connection cut off, not as the end of what was to be said. */
+static inline void stream_abort(struct stream *s) {
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    s->open = 0; /* no word of TLS either */
+}
+
+/* Ask epoll for something else, where that has changed. */
+static inline void stream_ask(struct stream *s, int epoll, uint64_t tag, uint32_t wanted) {
     if (wanted == s->armed) return;
     struct epoll_event event = {.events = wanted, .data = {.u64 = tag}};
-    if (epoll_ctl(epoll, EPOLL_CTL_MOD, s->fd, &event) == 0) s->armed = wanted;
+    if (epoll_ctl(epoll, s->away ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, s->fd, &event) < 0) return;
+    s->armed = wanted;
+    s->away = 0;
+}
+
+/* Ask epoll no more until there is something to ask for: it tells of errors unasked. */
+static inline void stream_leave(struct stream *s, int epoll) {
+    if (epoll_ctl(epoll, EPOLL_CTL_DEL, s->fd, NULL) < 0) return;
+    s->armed = 0;
+    s->away = 1;
+}
+
+/* Tell epoll what is waited for. What is to be done again waits for room to write, which there mostly is: who does not read
+ * what is said to them is not heard either. So does what is paused, for the caller's next look. */
+static inline void stream_arm(struct stream *s, int epoll, uint64_t tag) {
+    int out = stream_queued(s) || s->again || s->wants_write || s->paused;
+    stream_ask(s, epoll, tag, (s->paused ? 0u : (uint32_t)EPOLLIN) | (out ? (uint32_t)EPOLLOUT : 0u));
 }
 
 #endif

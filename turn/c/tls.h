@@ -90,7 +90,10 @@ static inline int tls_make(SSL_CTX **out, const void *chain, int chain_size, con
     int fault = TLS_NO_MEMORY;
     if (c && chain_text && key_text && tls_next_index() >= 0 && SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) == 1 &&
         SSL_CTX_set_cipher_list(c, TLS_CIPHERS) == 1) {
-        SSL_CTX_set_options(c, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+        /* who closes without TLS's word of it has closed: messages say how long they are, and data connections are TCP's
+         * on their other half, where nobody could tell either */
+        SSL_CTX_set_options(c, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                   SSL_OP_IGNORE_UNEXPECTED_EOF);
         SSL_CTX_set_dh_auto(c, 1);
         /* what is written may move, since it waits in a queue that grows; idle connections keep no buffers */
         SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);

@@ -118,6 +118,9 @@ cdef void relay_run(Relay r) noexcept nogil:
             if what & IS_STREAM:
                 stream_event(r, <uint32_t> (what ^ IS_STREAM), events[i].events)
                 continue
+            if what & IS_TIMER:
+                splice_timer(r)
+                continue
             if what & IS_LISTENER:
                 burst_flush(&r.down)   # its slots are needed
                 first = 0

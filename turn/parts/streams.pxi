@@ -1,5 +1,5 @@
 # Owns streams, the TCP and TLS connections of clients: what has been read of them and what is to be written to them.
-# Calls tables and clients. A stream that is over stays in its table, and its descriptor open, until Python has been told
+# Calls tables, clients and splices. A stream that is over stays in its table, and its descriptor open, until Python has been told
 # and drops it: an answer to its last request can still go out.
 
 END_NAMES = (
@@ -12,6 +12,10 @@ END_NAMES = (
     "unallocated",
     "unread",
     "memory",
+    "finished",
+    "broken",
+    "half_closed",
+    "allocation",
 )
 
 
@@ -29,7 +33,8 @@ cdef uint32_t stream_take(Relay r) noexcept nogil:
     memset(&r.streams[i], 0, sizeof(stream_t))
     r.streams[i].generation = generation + 1
     r.streams[i].fd = -1
-    r.streams[i].allocation = NONE
+    r.streams[i].allocation = r.streams[i].other = r.streams[i].owner = NONE
+    r.streams[i].before = r.streams[i].after = NONE
     r.streams[i].used = True
     r.stream_live += 1
     return i
@@ -50,13 +55,25 @@ cdef void stream_freed(Relay r, uint32_t i) noexcept nogil:
 
 cdef void stream_end(Relay r, uint32_t i, End why) noexcept nogil:
     """Take no more from a stream, and tell Python so."""
-    cdef stream_t *s = &r.streams[i]
-    if s.end != END_NONE:
+    if r.streams[i].end != END_NONE:
         return
-    s.end = why
+    epoll_ctl(r.epoll, EPOLL_CTL_DEL, r.streams[i].fd, NULL)
+    stream_tell(r, i, why)
+
+
+cdef void stream_fail(Relay r, uint32_t i, End why) noexcept nogil:
+    """As stream_end, for one that may be a data connection by now."""
+    if r.streams[i].spliced:
+        splice_over(r, i, END_BROKEN)
+    else:
+        stream_end(r, i, why)
+
+
+cdef void stream_tell(Relay r, uint32_t i, End why) noexcept nogil:
+    """Python is to hear that a stream is over."""
+    r.streams[i].end = why
     r.ends[<int> why] += 1
-    epoll_ctl(r.epoll, EPOLL_CTL_DEL, s.fd, NULL)
-    s.next = NONE
+    r.streams[i].next = NONE
     if r.ended_first == NONE:
         r.ended_first = i
     else:
@@ -176,6 +193,11 @@ cdef uint32_t stream_cut(Relay r, uint32_t i, uint8_t *data, uint32_t size, uint
         if kind == FRAME_STUN:
             stream_hand_up(r, i, data + at, f.size)
             handed += 1
+            if load16(data + at) == CONNECTION_BIND:   # what follows may be data
+                s.paused = True
+                r.paused[r.paused_count] = i
+                r.paused_count += 1
+                return at + f.padded
         elif s.allocation == NONE:
             drop(r, DROP_NO_ALLOCATION)
         elif kind == FRAME_CHANNEL:
@@ -228,8 +250,14 @@ cdef void stream_event(Relay r, uint32_t i, uint32_t events) noexcept nogil:
     """Do what can be done with a stream now."""
     cdef stream_t *s = &r.streams[i]
     cdef int done
-    if s.end != END_NONE:
+    if not s.used or s.end != END_NONE:
         return   # since epoll told
+    if s.spliced:
+        splice_event(r, i, events)
+        return
+    if s.paused:
+        r.sated = True   # Python has to answer first
+        return
     if not s.open:
         if r.handshakes == 0:
             r.sated = True
@@ -252,7 +280,21 @@ cdef void stream_event(Relay r, uint32_t i, uint32_t events) noexcept nogil:
         stream_arm(s, r.epoll, IS_STREAM | i)
 
 
-cdef void streams_overdue(Relay r, int64_t handshake_us, int64_t message_us, int64_t unallocated_us) noexcept nogil:
+cdef void streams_resume(Relay r) noexcept nogil:
+    """Read again those that were read no more until Python had answered, unless they have become data connections."""
+    cdef stream_t *s
+    while r.paused_count:
+        r.paused_count -= 1
+        s = &r.streams[r.paused[r.paused_count]]
+        if s.used and s.paused and s.end == END_NONE:
+            s.paused = False
+            s.again = True
+            stream_arm(s, r.epoll, IS_STREAM | r.paused[r.paused_count])
+
+
+cdef void streams_overdue(
+    Relay r, int64_t handshake_us, int64_t message_us, int64_t unallocated_us, int64_t half_closed_us
+) noexcept nogil:
     """End those that take too long."""
     cdef uint32_t i
     cdef stream_t *s
@@ -260,7 +302,12 @@ cdef void streams_overdue(Relay r, int64_t handshake_us, int64_t message_us, int
         s = &r.streams[i]
         if not s.used or s.end != END_NONE:
             continue
-        if not s.open:
+        if s.spliced:
+            if s.is_peer or not (s.finished or r.streams[s.other].finished):
+                continue
+            if r.now_us - s.moved_us >= half_closed_us:
+                splice_over(r, i, END_HALF_CLOSED)
+        elif not s.open:
             if r.now_us - s.since_us >= handshake_us:
                 stream_end(r, i, END_HANDSHAKE_TIME)
         elif (not s.heard and r.now_us - s.since_us >= message_us) or (

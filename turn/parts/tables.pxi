@@ -1,4 +1,4 @@
-# Owns allocations, permissions and channels, their free lists and indexes, and the drop counters; of the other parts calls stream_freed alone.
+# Owns allocations, permissions and channels, their free lists and indexes, and the drop counters; of the other parts calls stream_freed and splice_over alone.
 
 DROP_NAMES = (
     "strange",
@@ -69,7 +69,7 @@ cdef uint32_t allocation_take(Relay r) noexcept nogil:
     memset(&r.allocations[i], 0, sizeof(Allocation))
     r.allocations[i].generation = generation + 1
     r.allocations[i].used = True
-    r.allocations[i].permissions = r.allocations[i].channels = r.allocations[i].first = NONE
+    r.allocations[i].permissions = r.allocations[i].channels = r.allocations[i].first = r.allocations[i].splices = NONE
     r.allocations[i].listener = r.allocations[i].stream = NONE
     r.allocations[i].sockets[0].fd = r.allocations[i].sockets[1].fd = -1
     r.allocation_live += 1
@@ -99,6 +99,8 @@ cdef void socket_close(Relay r, Allocation *a, uint32_t side) noexcept nogil:
 
 cdef void allocation_drop(Relay r, uint32_t index) noexcept nogil:
     cdef Allocation *a = &r.allocations[index]
+    while a.splices != NONE:
+        splice_over(r, a.splices, END_ALLOCATION)
     while a.channels != NONE:
         channel_remove(r, index, &a.channels)
     while a.permissions != NONE:
