@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sfu.wire import turn as wire
 from sfu.wire.turn import AddressFamily, TurnAttribute
 from turn.requests import Rejected
+from turn.tuples import RelayTransport, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,7 +21,7 @@ IPV4, IPV6 = 4, 16
 
 LEAST_LIFETIME_S: Final = 600  # RFC 8656 7.2
 FAMILIES: Final = {AddressFamily.IPV4: IPV4, AddressFamily.IPV6: IPV6}
-_UDP: Final = 17
+_OF_UDP: Final = (TurnAttribute.DONT_FRAGMENT, TurnAttribute.EVEN_PORT, TurnAttribute.RESERVATION_TOKEN)
 
 
 class Parity(Enum):
@@ -39,15 +40,14 @@ class Wanted:
     also: int | None = None
     parity: Parity = Parity.ANY
     token: bytes | None = None
+    transport: RelayTransport = RelayTransport.UDP
 
 
-def read_wanted(request: Request, families: Collection[int]) -> Wanted:
-    """What the request wants of a server that relays for `families`. Raises Rejected."""
-    transport = request.read(TurnAttribute.REQUESTED_TRANSPORT, wire.decode_requested_transport)
-    if transport is None:
-        raise Rejected(400)
-    if transport != _UDP:
-        raise Rejected(442)
+def read_wanted(
+    request: Request, families: Collection[int], transports: Collection[RelayTransport]
+) -> Wanted:
+    """What the request wants of a server that relays `transports` for `families`. Raises Rejected."""
+    transport = _read_transport(request, transports)
     reserve = request.read(TurnAttribute.EVEN_PORT, wire.decode_even_port)
     token = request.read(TurnAttribute.RESERVATION_TOKEN, wire.decode_reservation_token)
     asked = request.read(TurnAttribute.REQUESTED_ADDRESS_FAMILY, wire.decode_address_family)
@@ -62,7 +62,21 @@ def read_wanted(request: Request, families: Collection[int]) -> Wanted:
     if also is not None and (reserve or read_family(also) != IPV6):
         raise Rejected(400)
     parity = {None: Parity.ANY, False: Parity.EVEN, True: Parity.PAIR}[reserve]
-    return Wanted(family, None if also is None else IPV6, parity, token)
+    return Wanted(family, None if also is None else IPV6, parity, token, transport)
+
+
+def _read_transport(request: Request, transports: Collection[RelayTransport]) -> RelayTransport:
+    asked = request.read(TurnAttribute.REQUESTED_TRANSPORT, wire.decode_requested_transport)
+    if asked is None:
+        raise Rejected(400)
+    transport = next((known for known in transports if known.value == asked), None)
+    if transport is None:
+        raise Rejected(442)
+    if transport is RelayTransport.TCP and (  # RFC 6062 5.1
+        request.client.transport is Transport.UDP or any(map(request.has, _OF_UDP))
+    ):
+        raise Rejected(400)
+    return transport
 
 
 def read_family(asked: int | None) -> int | None:

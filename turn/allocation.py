@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, NewType
 
+from turn.tuples import RelayTransport
+
 if TYPE_CHECKING:
     from turn.credentials import Credential
     from turn.ports import Taken
@@ -51,7 +53,8 @@ class Allocation:
     """What is held for one 5-tuple.
 
     `answer` is what an Allocate request of the same transaction id, which is one that comes again, gets again
-    (RFC 8656 7.2). `relayed` has one entry per address family, by the length of its addresses.
+    (RFC 8656 7.2). `relayed` has one entry per address family, by the length of its addresses; all are of one
+    `transport`.
     """
 
     id: AllocationId
@@ -59,6 +62,7 @@ class Allocation:
     credential: Credential
     transaction_id: bytes
     since: float
+    transport: RelayTransport = RelayTransport.UDP
     answer: bytes = b""
     relayed: dict[int, Relayed] = field(default_factory=dict[int, Relayed])
     _permissions: dict[bytes, float] = field(default_factory=dict[bytes, float])

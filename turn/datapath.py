@@ -6,8 +6,9 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, Final
 
+from sfu.base.log import get_logger
 from turn.allocation import AllocationId
-from turn.relay import TableFull
+from turn.relay import StaleHandle, TableFull
 from turn.relays import Usage
 from turn.streams import StreamId
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     Way = tuple[int, Path] | StreamId
     """How a client is answered: the listener that it came on and its path there, or its stream."""
+
+log = get_logger("turn")
 
 _FAMILIES: Final = {4: socket.AF_INET, 16: socket.AF_INET6}
 
@@ -82,6 +85,27 @@ class DataPath:
     def detach(self, allocation: AllocationId, size: int) -> None:
         """Close the socket of a family."""
         self._relay.detach(allocation, _FAMILIES[size])
+
+    def splice(self, client: FiveTuple, allocation: AllocationId, sock: socket.socket) -> StreamId | None:
+        """Make the connection of a client, of whom the server has a message, the allocation's data connection
+        to the peer that the socket leads to, which is taken over. None where that can't be."""
+        stream = self._arriving[client]
+        if not isinstance(stream, int):
+            return None
+        try:
+            self._relay.splice(stream, allocation, sock.fileno())
+        except (TableFull, StaleHandle, OSError) as error:
+            log.warning("turn.connection_not_joined", error=str(error))
+            return None
+        sock.detach()
+        self._streams.spliced(stream)
+        return stream
+
+    def unsplice(self, stream: StreamId) -> Usage:
+        """End a data connection, if it has not; what it has carried."""
+        to_peers, to_client = self._relay.splice_bytes(stream)
+        self._relay.end_splice(stream)
+        return Usage(to_peers_bytes=to_peers, to_client_bytes=to_client)
 
     def remove(self, allocation: AllocationId) -> Usage:
         """Forget an allocation."""

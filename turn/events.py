@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from turn.allocation import Allocation
+    from turn.allocation import Allocation, Peer
     from turn.relays import Usage
 
 
@@ -45,4 +45,45 @@ class Ended:
     usage: Usage
 
 
-Event = Allocated | Permitted | Ended
+class ConnectionEnd(Enum):
+    """Why a connection with a peer ended, or did not come about. The value is the label of the metric."""
+
+    FAILED = "failed"  # the peer, or its network, refused; or it could not be joined
+    TIMEOUT = "timeout"  # no answer of the peer
+    UNBOUND = "unbound"  # the client did not take it
+    CLOSED = "closed"  # by the client or the peer
+    REPLACED = "replaced"  # by one of the same peer's address and port
+    ALLOCATION = "allocation"  # with its relayed address
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A client has a TCP connection with a peer, which the peer opened or the client (RFC 6062)."""
+
+    allocation: Allocation
+    peer: Peer
+    by_peer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectFailed:
+    """One that the client asked for did not come about."""
+
+    allocation: Allocation
+    peer: Peer
+    reason: ConnectionEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """One that there was, `since` that moment, is gone."""
+
+    allocation: Allocation
+    peer: Peer
+    reason: ConnectionEnd
+    since: float
+    usage: Usage
+    by_peer: bool
+
+
+Event = Allocated | Permitted | Ended | Connected | ConnectFailed | Disconnected

@@ -346,6 +346,9 @@ class Limit(Enum):
     FAILURES = "failures"
     STRANGERS = "strangers"
     STRANGERS_PER_ADDRESS = "strangers_per_address"
+    PEER_CONNECTIONS = "peer_connections"
+    PEER_CONNECTIONS_EACH = "peer_connections_per_allocation"
+    PEER_CONNECTIONS_PENDING = "peer_connections_pending"
 
 
 _refused = Counter("orchard_turn_refused_total", "What clients asked for beyond a limit", ["limit"])

@@ -16,15 +16,17 @@ from sfu.net.address import packed_host
 from sfu.net.interfaces import interface_hosts
 from sfu.net.tcp import open_tcp
 from sfu.net.udp import OpenError, open_udp
-from turn import certificate, limits, policy
+from turn import certificate, connections, limits, policy
 from turn.addresses import RELAY, relay_hosts
 from turn.auth import Authenticator
 from turn.certificate import CertificateError
+from turn.connections import TCP_RELAY, Connections, connection_bounds_of
 from turn.credentials import REALM, REVOKED, SECRETS, Credentials, Keys
 from turn.datapath import DataPath
 from turn.networks import Networks
 from turn.nonce import Nonces
 from turn.openings import Opener
+from turn.peer_sockets import PeerSockets, listening_socket
 from turn.ports import PORTS, RESERVATIONS, RESERVATIONS_PER_USER, RelayPorts, parse_range
 from turn.proxied import PROXIES
 from turn.records import record
@@ -37,7 +39,7 @@ from turn.tuples import Transport
 from turn.udp import UdpService
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sfu.base.settings import Config
     from turn.told import Media
@@ -127,6 +129,7 @@ SETTINGS: Final = (
     *(limits.HANDSHAKE_S, limits.MESSAGE_S, limits.UNALLOCATED_S),
     *(limits.STRANGERS, limits.STRANGERS_PER_ADDRESS, limits.STRANGERS_BYTES, limits.CONTROL_BYTES),
     *(limits.WRITE_QUEUE_BYTES, limits.PROXY_HEADER_S, limits.PROXY_HEADER_BYTES),
+    *connections.SETTINGS,
 )
 """What `orchard turn` reads."""
 
@@ -179,7 +182,7 @@ class TurnNode:
 
     def _start(self) -> None:
         config = self._config
-        bounds = limits.bounds_of(config)
+        bounds, connection_bounds = limits.bounds_of(config), connection_bounds_of(config)
         hosts = relay_hosts(config[RELAY])
         ports = parse_range(config[PORTS])
         self.credentials = Credentials(
@@ -212,7 +215,10 @@ class TurnNode:
             allocations_max=bounds.allocations,
             permissions_each=bounds.permissions,
             channels_each=bounds.channels,
-            streams_max=bounds.allocations + bounds.strangers,
+            # a data connection has two ends
+            streams_max=bounds.allocations
+            + bounds.strangers
+            + 2 * config[TCP_RELAY] * connection_bounds.connections,
             stranger_bytes=bounds.stranger_bytes,
             control_bytes=bounds.control_bytes,
             write_queue=bounds.write_queue_bytes,
@@ -226,6 +232,7 @@ class TurnNode:
         has_tls = self._show_certificates()
         streams = Streams(limits.Strangers(bounds))
         path = DataPath(relay, streams, packets_per_s=bounds.packets_per_s, bytes_per_s=bounds.bytes_per_s)
+        sockets = PeerSockets(path, heard=self._heard)
         self.server = Server(
             authenticator=Authenticator(nonces, self.credentials),
             relay=path,
@@ -237,13 +244,25 @@ class TurnNode:
                     reservations_per_owner=config[RESERVATIONS_PER_USER],
                 ),
                 hosts,
+                tcp=RelayPorts(*ports, bind=_listen) if config[TCP_RELAY] else None,
             ),
             policy=peers,
             limits=limits.Limits(bounds),
+            sockets=sockets,
+            connections=Connections(connection_bounds),
         )
+        sockets.attach(self.server)
         self._check_proxies()
-        proxies = Networks(config[PROXIES])
-        tcp = TcpService(self.server, relay, path, streams, bounds, proxies, heard=self._heard)
+        tcp = TcpService(
+            self.server,
+            relay,
+            path,
+            streams,
+            bounds,
+            Networks(config[PROXIES]),
+            half_closed_s=connection_bounds.half_closed_s,
+            heard=self._heard,
+        )
         service = UdpService(self.server, relay, path, tcp, self._listen(relay), heard=self._heard)
         self._stack.callback(tcp.stop)
         self._accept(tcp, TCP, Transport.TCP, self.tcp_listens)
@@ -406,15 +425,31 @@ class TurnNode:
 
 def _bind(host: str, port: int) -> socket.socket | None:
     """A socket for a relayed address; None if the port is another program's."""
+    return _unless_taken(_datagram_socket, host, port)
+
+
+def _listen(host: str, port: int) -> socket.socket | None:
+    """The like for a relayed address of TCP."""
+    return _unless_taken(listening_socket, host, port)
+
+
+def _unless_taken(make: Callable[[str, int], socket.socket], host: str, port: int) -> socket.socket | None:
+    try:
+        return make(host, port)
+    except OSError as error:
+        if error.errno in _NOT_HERE:
+            return None
+        raise
+
+
+def _datagram_socket(host: str, port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((host, port))
-    except OSError as error:
+    except OSError:
         sock.close()
-        if error.errno in _NOT_HERE:
-            return None
         raise
     return sock

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from sfu.net.address import packed_host
 from sfu.wire.turn import encode_address_error_code
 from turn.allocate import FAMILIES, Parity
+from turn.allocation import Peer
 from turn.requests import Rejected
+from turn.tuples import RelayTransport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,64 +49,94 @@ class Opening:
 
 
 class Opener:
-    """The relayed addresses of one process: `hosts` by family, as `turn.allocate` names families."""
+    """The relayed addresses of one process: `hosts` by family, as `turn.allocate` names families, and their
+    `ports` of UDP; with `tcp`, of TCP too."""
 
-    def __init__(self, ports: RelayPorts, hosts: Mapping[int, RelayHost]) -> None:
-        self._ports = ports
+    def __init__(
+        self, ports: RelayPorts, hosts: Mapping[int, RelayHost], *, tcp: RelayPorts | None = None
+    ) -> None:
+        self._ports = {RelayTransport.UDP: ports}
+        if tcp is not None:
+            self._ports[RelayTransport.TCP] = tcp
         self._hosts = dict(hosts)
         self._told = {relay.host: packed_host(relay.told) for relay in hosts.values()}
+        self._bound = {
+            packed_host(address): relay.host
+            for relay in hosts.values()
+            for address in (relay.host, relay.told)
+        }
 
     @property
     def families(self) -> frozenset[int]:
         """Those that there are relayed addresses of."""
         return frozenset(self._hosts)
 
+    @property
+    def transports(self) -> frozenset[RelayTransport]:
+        """What is relayed."""
+        return frozenset(self._ports)
+
     def open(self, wanted: Wanted, owner: str, now: float) -> Opening:
         """Take ports and sockets; `owner` is the user. Raises Rejected (440, 508)."""
+        ports = self._ports[wanted.transport]
         if wanted.token is not None:
-            taken = self._ports.redeem(wanted.token, now)
+            taken = ports.redeem(wanted.token, now)
             if taken is None:
                 raise Rejected(508)
             return Opening((self._opened(taken),))
         if wanted.also is not None:
-            return self._open_both(wanted)
+            return self._open_both(ports, wanted)
         if wanted.parity is Parity.PAIR:
-            pair = self._ports.take_pair(self._hosts[wanted.family].host, owner, now)
+            pair = ports.take_pair(self._hosts[wanted.family].host, owner, now)
             if pair is None:
                 raise Rejected(508)
             return Opening((self._opened(pair[0]),), token=pair[1])
-        opened = self._open_one(wanted.family, wanted.parity)
+        opened = self._open_one(ports, wanted.family, wanted.parity)
         if opened is None:
             raise Rejected(508)
         return Opening((opened,))
 
-    def close(self, opening: Opening) -> None:
+    def close(self, opening: Opening, transport: RelayTransport) -> None:
         """Give back what is not to be used after all."""
         for opened in opening.opened:
             opened.taken.sock.close()
-            self.release(opened.taken)
+            self.release(opened.taken, transport)
 
-    def release(self, taken: Taken) -> None:
+    def release(self, taken: Taken, transport: RelayTransport) -> None:
         """The socket is closed: its port is free."""
-        self._ports.release(taken.host, taken.port)
+        self._ports[transport].release(taken.host, taken.port)
+
+    def is_relayed(self, peer: Peer) -> bool:
+        """Whether a peer is a relayed address of TCP, as bound or as told."""
+        host = self._bound.get(peer.ip)
+        return host is not None and self._ports[RelayTransport.TCP].holds(host, peer.port)
+
+    def leads_to(self, peer: Peer) -> Peer:
+        """Where a peer is connected to: of a relayed address that is told, where it is bound
+        (`turn.told`)."""
+        return Peer(packed_host(self._bound[peer.ip]), peer.port) if self.is_relayed(peer) else peer
+
+    def told_as(self, peer: Peer) -> Peer:
+        """The other way: as what clients know a peer that is seen."""
+        return Peer(self._told[self._bound[peer.ip]], peer.port) if self.is_relayed(peer) else peer
 
     def timer_at(self) -> float | None:
         """When `handle_timer` has work."""
-        return self._ports.timer_at()
+        return self._ports[RelayTransport.UDP].timer_at()  # a pair is always one of UDP (RFC 6062 5.1)
 
     def handle_timer(self, now: float) -> None:
         """Let go of ports that were held for long enough."""
-        self._ports.handle_timer(now)
+        self._ports[RelayTransport.UDP].handle_timer(now)
 
     def stop(self) -> None:
         """Let go of all ports that are held."""
-        self._ports.close()
+        self._ports[RelayTransport.UDP].close()
 
-    def _open_both(self, wanted: Wanted) -> Opening:
+    def _open_both(self, ports: RelayPorts, wanted: Wanted) -> Opening:
         opened: list[Opened] = []
         missing: bytes | None = None
         for number, family in FAMILIES.items():
-            one = self._open_one(family, wanted.parity) if family in self._hosts else None
+            one = self._open_one(ports, family, wanted.parity) if family in self._hosts else None
             if one is not None:
                 opened.append(one)
             else:
@@ -113,9 +145,9 @@ class Opener:
             raise Rejected(508)
         return Opening(tuple(opened), missing=missing)
 
-    def _open_one(self, family: int, parity: Parity) -> Opened | None:
+    def _open_one(self, ports: RelayPorts, family: int, parity: Parity) -> Opened | None:
         host = self._hosts[family].host
-        taken = self._ports.take(host) if parity is Parity.ANY else self._ports.take_even(host)
+        taken = ports.take(host) if parity is Parity.ANY else ports.take_even(host)
         return None if taken is None else self._opened(taken)
 
     def _opened(self, taken: Taken) -> Opened:

@@ -158,7 +158,7 @@ class PeerPolicy:
         allow: Iterable[str] = (),
         deny: Iterable[str] = (),
     ) -> None:
-        allow = tuple(allow)
+        allow, relays = tuple(allow), tuple(relays)
         own: dict[bytes, list[PortRange]] = {_packed(host): [] for host in hosts}
         for host, port in media:
             own.setdefault(_packed(host), []).append((port, port))
@@ -166,6 +166,7 @@ class PeerPolicy:
             own.setdefault(_packed(host), []).extend([relay_ports] if relay_ports else [])
         self._public = public
         self._own = {ip: _merged(ranges) for ip, ranges in own.items()}
+        self._relays = frozenset(_packed(host) for host in relays if relay_ports)
         self._own_ports = _merged(piece for ranges in self._own.values() for piece in ranges)
         if len(self._own_ports) > MAX_RANGES:
             raise ValueError(
@@ -197,13 +198,19 @@ class PeerPolicy:
         return Verdict.DENIED
 
     def allows_peer(self, ip: bytes, port: int) -> bool:
-        """Whether `ip` may be reached at `port`, and be heard from there (ChannelBind, Send, Connect)."""
+        """Whether `ip` may be reached at `port`, and be heard from there (ChannelBind, Send)."""
         if not 0 < port < 65536:
             return False
         verdict = self.allows(ip)
         if verdict is Verdict.OWN_PORTS:
             return any(low <= port <= high for low, high in self._own[ip])
         return verdict is Verdict.ANY_PORT
+
+    def allows_connections(self, ip: bytes) -> Verdict:
+        """As `allows`, for TCP (Connect, and peers that connect): media is on UDP, so the open ports of an
+        address of this machine are those at which clients have relayed addresses, if any are there."""
+        verdict = self.allows(ip)
+        return Verdict.DENIED if verdict is Verdict.OWN_PORTS and ip not in self._relays else verdict
 
     def allows_client(self, ip: bytes) -> bool:
         """Whether clients may come from `ip`: not through Teredo or 6to4 (RFC 8656 21.4)."""

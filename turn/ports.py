@@ -43,20 +43,28 @@ def parse_range(text: str) -> PortRange:
     return low, high
 
 
-def _wrong_range(text: str) -> str | None:
+def wrong_range(text: str) -> str | None:
+    """What is wrong with a range of ports."""
     try:
-        low, _ = parse_range(text)
+        parse_range(text)
     except ValueError as error:
         return str(error)
-    return None if low >= LOWEST_PORT else f"relayed addresses have no port under {LOWEST_PORT}"
+    return None
+
+
+def _wrong_relay_range(text: str) -> str | None:
+    wrong = wrong_range(text)
+    if wrong is None and parse_range(text)[0] < LOWEST_PORT:
+        wrong = f"relayed addresses have no port under {LOWEST_PORT}"
+    return wrong
 
 
 PORTS = Setting(
     "turn.relay_ports",
     str,
     "49152-65535",
-    check=_wrong_range,
-    help="UDP ports of relayed addresses, LOW-HIGH; a client takes one for each address family",
+    check=_wrong_relay_range,
+    help="Ports of relayed addresses, LOW-HIGH; a client takes one for each address family",
 )
 RESERVATIONS = Setting(
     "turn.reservations",
@@ -194,6 +202,10 @@ class RelayPorts:
         taken = self._unreserve(token).taken
         self._taken.add((taken.host, taken.port))
         return taken
+
+    def holds(self, host: str, port: int) -> bool:
+        """Whether a port is taken."""
+        return (host, port) in self._taken
 
     def release(self, host: str, port: int) -> None:
         """Make a taken port free again, when its socket is closed. Raises KeyError if it is not taken."""

@@ -9,16 +9,22 @@ from prometheus_client import Counter, Gauge
 from sfu.base.log import get_logger
 from sfu.base.settings import Listen
 from sfu.net.address import unpacked_host
-from turn.events import Allocated, Ended, Permitted
+from turn.events import Allocated, Connected, ConnectFailed, Disconnected, Ended, Permitted
 
 if TYPE_CHECKING:
-    from turn.allocation import Allocation
+    from turn.allocation import Allocation, Peer
     from turn.events import Event
 
 log = get_logger("turn")
 
 _allocations = Gauge("orchard_turn_allocations", "Allocations at present", ["transport"])
 _ended = Counter("orchard_turn_allocations_ended_total", "Allocations that ended", ["reason"])
+_connections = Gauge("orchard_turn_peer_connections", "TCP connections with peers at present", ["opened_by"])
+_connections_ended = Counter(
+    "orchard_turn_peer_connections_ended_total",
+    "TCP connections with peers that ended, or did not come about",
+    ["reason"],
+)
 _relayed = Counter("orchard_turn_relayed_bytes_total", "Data of ended allocations", ["direction"])
 
 
@@ -33,6 +39,7 @@ def record(event: Event, now: float) -> None:
                 "turn.allocated",
                 **_who(allocation),
                 transport=transport,
+                relays=allocation.transport.name.lower(),
                 relayed=[
                     str(Listen(held.taken.host, held.taken.port)) for held in allocation.relayed.values()
                 ],
@@ -52,6 +59,42 @@ def record(event: Event, now: float) -> None:
                 to_peers_bytes=event.usage.to_peers_bytes,
                 to_client_bytes=event.usage.to_client_bytes,
             )
+        case Connected():
+            _connections.labels(_opener(event.by_peer)).inc()
+            log.info(
+                "turn.peer_connected",
+                **_who(allocation),
+                peer=_address(event.peer),
+                opened_by=_opener(event.by_peer),
+            )
+        case ConnectFailed():
+            _connections_ended.labels(event.reason.value).inc()
+            log.info(
+                "turn.connect_failed",
+                **_who(allocation),
+                peer=_address(event.peer),
+                reason=event.reason.value,
+            )
+        case Disconnected():
+            _connections.labels(_opener(event.by_peer)).dec()
+            _connections_ended.labels(event.reason.value).inc()
+            log.info(
+                "turn.peer_disconnected",
+                **_who(allocation),
+                peer=_address(event.peer),
+                reason=event.reason.value,
+                lasted_s=round(now - event.since, 1),
+                to_peers_bytes=event.usage.to_peers_bytes,
+                to_client_bytes=event.usage.to_client_bytes,
+            )
+
+
+def _opener(by_peer: bool) -> str:
+    return "peer" if by_peer else "client"
+
+
+def _address(peer: Peer) -> str:
+    return str(Listen(unpacked_host(peer.ip), peer.port))
 
 
 def _who(allocation: Allocation) -> dict[str, object]:

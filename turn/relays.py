@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from turn.allocation import AllocationId, Peer
+    from turn.connections import ConnectionId
     from turn.ports import RelaySocket
     from turn.tuples import FiveTuple
 
@@ -46,4 +47,35 @@ class Relay(Protocol):
 
     def bind(self, allocation: AllocationId, number: int, peer: Peer, until: float) -> None:
         """Let a channel stand for a peer, which is permitted besides."""
+        ...
+
+    def tell(self, allocation: AllocationId, data: bytes) -> None:
+        """Send the client of an allocation a message that is not the answer to the one at hand."""
+        ...
+
+
+class PeerSockets(Protocol):
+    """The sockets of TCP allocations (RFC 6062). They accept and connect by themselves, and tell the server
+    what became of that, never within a call from it."""
+
+    def listen(self, allocation: AllocationId, size: int, sock: RelaySocket) -> None:
+        """Take a listening socket over, the relayed address of the family whose addresses have `size` bytes;
+        `Server.peer_connected` hears of who connects."""
+        ...
+
+    def unlisten(self, allocation: AllocationId, size: int) -> None:
+        """Close it."""
+        ...
+
+    def dial(self, connection: ConnectionId, allocation: AllocationId, peer: Peer) -> None:
+        """Connect a relayed address to a peer; `Server.dialled` hears whether that came about."""
+        ...
+
+    def bind(self, connection: ConnectionId, allocation: AllocationId, client: FiveTuple) -> bool:
+        """Join a connection that came about to that of a client, of whom the server has a message; False if
+        it can't be. `Server.disconnected` hears of its end."""
+        ...
+
+    def close(self, connection: ConnectionId) -> Usage:
+        """Close a connection, whatever has become of it; what it has carried."""
         ...

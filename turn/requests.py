@@ -1,13 +1,17 @@
-"""Reading what an authenticated request asks for; what can't be read or granted is rejected with a code."""
+"""Reading what an authenticated request asks for, and answering it; what can't be read or granted is rejected
+with a code."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from prometheus_client import Counter
+
+from sfu.wire import stun
 from sfu.wire import turn as wire
-from sfu.wire.stun import Attribute, StunError, decode_xor_address
-from sfu.wire.turn import TurnAttribute
+from sfu.wire.stun import Attribute, MessageClass, StunError, decode_xor_address, encode_error_code
+from sfu.wire.turn import Method, TurnAttribute
 from turn.allocation import Peer
 
 if TYPE_CHECKING:
@@ -30,10 +34,23 @@ REASONS: Final = {
     441: "Wrong Credentials",
     442: "Unsupported Transport Protocol",
     443: "Peer Address Family Mismatch",
+    446: "Connection Already Exists",
+    447: "Connection Timeout or Failure",
     486: "Allocation Quota Reached",
     508: "Insufficient Capacity",
 }
-"""What each code says (RFC 8489 14.8, 8656 19), in signed answers; a stranger's are short."""
+"""What each code says (RFC 8489 14.8, 8656 19, 6062 6.3), in signed answers; a stranger's are short."""
+
+
+_answered = Counter(
+    "orchard_turn_requests_total", "Requests that were answered, by their outcome", ["method", "code"]
+)
+_METHODS = {stun.BINDING: "binding", **{int(method): method.name.lower() for method in Method}}
+
+
+def count_answer(method: int, code: int) -> None:
+    """Count a request by what was answered; 200 for a success."""
+    _answered.labels(_METHODS[method], str(code)).inc()
 
 
 class Rejected(Exception):
@@ -82,6 +99,19 @@ class Request:
     def peer(self) -> Peer:
         """The first XOR-PEER-ADDRESS. Raises Rejected (400)."""
         return self.peers()[0]
+
+    def success(self, *attributes: tuple[int, bytes]) -> bytes:
+        """The answer to a request that was granted. Whatever is answered is signed (RFC 8489 9.2.4)."""
+        return self._signed(MessageClass.SUCCESS, attributes)
+
+    def failure(self, rejected: Rejected) -> bytes:
+        """The answer to a request that was not."""
+        reason = encode_error_code(rejected.code, REASONS[rejected.code])
+        return self._signed(MessageClass.ERROR, ((Attribute.ERROR_CODE, reason), *rejected.attributes))
+
+    def _signed(self, message_class: MessageClass, attributes: tuple[tuple[int, bytes], ...]) -> bytes:
+        message = self.message
+        return self.user.sign(message.method, message_class, message.transaction_id, attributes)
 
     def lifetime(self) -> int | None:
         """LIFETIME in seconds."""

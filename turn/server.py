@@ -27,21 +27,23 @@ from turn.auth import Refused
 from turn.events import Allocated, Ended, EndReason, Permitted
 from turn.limits import Limit, refuse
 from turn.policy import Verdict
-from turn.requests import KNOWN, REASONS, Rejected, Request
-from turn.tuples import Transport
+from turn.requests import KNOWN, Rejected, Request, count_answer
+from turn.tcp_allocation import TcpAllocations
+from turn.tuples import RelayTransport, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sfu.wire.stun import Message
-    from turn.allocation import AllocationId
+    from turn.allocation import AllocationId, Peer
     from turn.auth import Authenticator
+    from turn.connections import ConnectionId, Connections
     from turn.credentials import Credential
     from turn.events import Event
     from turn.limits import Limits
     from turn.openings import Opener, Opening
     from turn.policy import PeerPolicy
-    from turn.relays import Relay
+    from turn.relays import PeerSockets, Relay
     from turn.tuples import FiveTuple
 
 Attributes = list[tuple[int, bytes]]
@@ -51,10 +53,6 @@ _RELEASED_S: Final = 40.0  # RFC 8489 6.3.1: how long a request may be repeated 
 _RELEASED_KEPT: Final = 10_000
 
 _ignored = Counter("orchard_turn_ignored_total", "STUN messages that got no answer", ["reason"])
-_answered = Counter(
-    "orchard_turn_requests_total", "Requests that were answered, by their outcome", ["method", "code"]
-)
-_METHODS = {stun.BINDING: "binding", **{int(method): method.name.lower() for method in Method}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +67,9 @@ class _Released:
 class Server:
     """All allocations of one process.
 
-    `relay` moves the data, `opener` finds relayed addresses, `policy` says which peers are allowed. After
-    any call `take_events` has what became of allocations. Times are seconds: `now` of the loop's clock,
-    `wall_now` since 1970.
+    `relay` moves the data, `opener` finds relayed addresses, `policy` says which peers are allowed. Where the
+    opener has addresses of TCP, `sockets` connects them with peers. After any call `take_events` has what
+    became of allocations. Times are seconds: `now` of the loop's clock, `wall_now` since 1970.
     """
 
     def __init__(
@@ -82,6 +80,8 @@ class Server:
         opener: Opener,
         policy: PeerPolicy,
         limits: Limits,
+        sockets: PeerSockets,
+        connections: Connections,
     ) -> None:
         self._authenticator = authenticator
         self._relay = relay
@@ -95,12 +95,24 @@ class Server:
         self._released: OrderedDict[FiveTuple, _Released] = OrderedDict()
         self._events: list[Event] = []
         self._draining = False
-        self._handlers: dict[int, Callable[[Request], bytes]] = {
+        self._handlers: dict[int, Callable[[Request], bytes | None]] = {
             Method.ALLOCATE: self._allocate,
             Method.REFRESH: self._refresh,
             Method.CREATE_PERMISSION: self._create_permission,
             Method.CHANNEL_BIND: self._channel_bind,
         }
+        self._tcp = TcpAllocations(
+            connections,
+            sockets,
+            relay=relay,
+            opener=opener,
+            policy=policy,
+            limits=limits,
+            note=self._events.append,
+        )
+        if RelayTransport.TCP in opener.transports:
+            self._handlers[Method.CONNECT] = self._connect
+            self._handlers[Method.CONNECTION_BIND] = self._connection_bind
 
     def __len__(self) -> int:
         return len(self._allocations)
@@ -132,7 +144,7 @@ class Server:
         unknown = message.unknown_required(KNOWN)
         if unknown:
             return self._unsigned(message, client, 420, [_unknown(unknown)], now)
-        _answered.labels("binding", "200").inc()
+        count_answer(stun.BINDING, 200)
         return stun.build(
             message.method,
             MessageClass.SUCCESS,
@@ -159,7 +171,7 @@ class Server:
         is_proved = client.transport is not Transport.UDP
         if not is_proved and not self._limits.may_reply(client.ip, now):
             return self._ignore("too_many_replies")
-        _answered.labels(_METHODS[message.method], str(code)).inc()
+        count_answer(message.method, code)
         return stun.build(
             message.method,
             MessageClass.ERROR,
@@ -168,8 +180,8 @@ class Server:
             fingerprint=message.has_fingerprint,
         )
 
-    def _answer(self, handle: Callable[[Request], bytes], request: Request) -> bytes:
-        """Let the method's rules decide. Whatever they say is signed (RFC 8489 9.2.4)."""
+    def _answer(self, handle: Callable[[Request], bytes | None], request: Request) -> bytes | None:
+        """Let the method's rules decide; None: they will, in time."""
         code = 200
         try:
             unknown = request.message.unknown_required(KNOWN)
@@ -178,11 +190,9 @@ class Server:
             answer = handle(request)
         except Rejected as rejected:
             code = rejected.code
-            reason = stun.encode_error_code(code, REASONS[code])
-            answer = _signed(
-                request, MessageClass.ERROR, [(Attribute.ERROR_CODE, reason), *rejected.attributes]
-            )
-        _answered.labels(_METHODS[request.message.method], str(code)).inc()
+            answer = request.failure(rejected)
+        if answer is not None:
+            count_answer(request.message.method, code)
         return answer
 
     def _ignore(self, reason: str) -> None:
@@ -197,7 +207,7 @@ class Server:
             if is_same_user and held.transaction_id == request.message.transaction_id:
                 return held.answer
             raise Rejected(437)
-        wanted = read_wanted(request, self._opener.families)
+        wanted = read_wanted(request, self._opener.families, self._opener.transports)
         lifetime = self._lifetime(request)
         if self._draining or not self._limits.has_room():
             raise Rejected(508)
@@ -207,15 +217,20 @@ class Server:
         opening = self._opener.open(wanted, credential.username, request.now)
         handle = self._relay.add(request.client)
         if handle is None:
-            self._opener.close(opening)
+            self._opener.close(opening, wanted.transport)
             raise Rejected(508)
+        transaction_id = request.message.transaction_id
         allocation = Allocation(
-            handle, request.client, credential, request.message.transaction_id, request.now
+            handle, request.client, credential, transaction_id, request.now, wanted.transport
         )
         for opened in opening.opened:
-            allocation.relayed[len(opened.ip)] = Relayed(opened.taken, request.now + lifetime)
-            self._relay.attach(handle, opened.taken.sock)
-        allocation.answer = _signed(request, MessageClass.SUCCESS, self._granted(request, opening, lifetime))
+            size = len(opened.ip)
+            allocation.relayed[size] = Relayed(opened.taken, request.now + lifetime)
+            if wanted.transport is RelayTransport.TCP:
+                self._tcp.listen(allocation, size, opened.taken.sock)
+            else:
+                self._relay.attach(handle, opened.taken.sock)
+        allocation.answer = request.success(*self._granted(request, opening, lifetime))
         self._keep(allocation)
         return allocation.answer
 
@@ -266,9 +281,7 @@ class Server:
         if asked is not None and family not in allocation.relayed:
             raise Rejected(443)
         lifetime = 0 if request.lifetime() == 0 else self._lifetime(request)
-        answer = _signed(
-            request, MessageClass.SUCCESS, [(TurnAttribute.LIFETIME, wire.encode_lifetime(lifetime))]
-        )
+        answer = request.success((TurnAttribute.LIFETIME, wire.encode_lifetime(lifetime)))
         sizes = list(allocation.relayed) if family is None else [family]
         for size in sizes:
             allocation.relayed[size].expires_at = request.now + lifetime
@@ -306,7 +319,7 @@ class Server:
         self._room_for_peers(allocation, peers, request.now)
         for ip, verdict in verdicts.items():
             self._permit(allocation, ip, verdict, request.now)
-        return _signed(request, MessageClass.SUCCESS, [])
+        return request.success()
 
     def _channel_bind(self, request: Request) -> bytes:
         allocation = self._allocation_of(request)
@@ -317,7 +330,7 @@ class Server:
         if allocation.channel_conflicts(number, peer, request.now):
             raise Rejected(400)
         verdict = self._allowed(allocation, peer.ip)
-        if not self._policy.allows_peer(peer.ip, peer.port):
+        if not self._policy.allows_peer(peer.ip, peer.port) or allocation.transport is RelayTransport.TCP:
             raise Rejected(403)
         if not allocation.room_for_channel(number, self._limits.bounds.channels, request.now):
             refuse(Limit.CHANNELS)
@@ -325,7 +338,7 @@ class Server:
         self._room_for_peers(allocation, {peer.ip}, request.now)
         self._permit(allocation, peer.ip, verdict, request.now)
         self._relay.bind(allocation.id, number, peer, allocation.bind(number, peer, request.now))
-        return _signed(request, MessageClass.SUCCESS, [])
+        return request.success()
 
     def _allowed(self, allocation: Allocation, ip: bytes) -> Verdict:
         if len(ip) not in allocation.relayed:
@@ -348,28 +361,49 @@ class Server:
         if not allocation.is_permitted(ip, now):
             self._events.append(Permitted(allocation, ip))
         until = allocation.permit(ip, now)
-        self._relay.permit(allocation.id, ip, until, own_ports=verdict is Verdict.OWN_PORTS)
+        if allocation.transport is RelayTransport.UDP:  # else the relay has no packets to check
+            self._relay.permit(allocation.id, ip, until, own_ports=verdict is Verdict.OWN_PORTS)
+
+    # connections of TCP allocations (RFC 6062)
+
+    def _connect(self, request: Request) -> None:
+        self._tcp.connect(request, self._allocation_of(request))
+
+    def _connection_bind(self, request: Request) -> bytes:
+        return self._tcp.connection_bind(request, is_control=request.client in self._allocations)
+
+    def dialled(self, connection: ConnectionId, *, made: bool, now: float) -> None:
+        """Whether a connection with a peer that was asked for came about."""
+        self._tcp.dialled(connection, made=made, now=now)
+
+    def peer_connected(self, allocation: AllocationId, peer: Peer, now: float) -> ConnectionId | None:
+        """A peer connected to a relayed address: the id of that connection, or None if it is to be closed."""
+        return self._tcp.accepted(self._by_id[allocation], peer, now)
 
     # time, and what ends from outside
 
     def timer_at(self) -> float | None:
         """When `handle_timer` has work."""
-        moments = [at for at in (self._timers.next_at(), self._opener.timer_at()) if at is not None]
-        return min(moments, default=None)
+        moments = self._timers.next_at(), self._opener.timer_at(), self._tcp.timer_at()
+        return min((at for at in moments if at is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         """End what is over."""
         self._opener.handle_timer(now)
+        self._tcp.handle_timer(now)
         for handle in self._timers.take_due(now):
             allocation = self._by_id[handle]
             over = [size for size, relayed in allocation.relayed.items() if relayed.expires_at <= now]
             self._close_relayed(allocation, over, EndReason.EXPIRED)
 
     def disconnected(self, client: FiveTuple) -> None:
-        """The client's connection is closed, and its allocation with it. Safe for unknown clients."""
+        """The client's connection is closed, and its allocation with it, or the connection with a peer that
+        it was joined to. Safe for unknown clients."""
         allocation = self._allocations.get(client)
         if allocation is not None:
             self._end(allocation, EndReason.DISCONNECTED)
+        else:
+            self._tcp.disconnected(client)
 
     def revoke(self, username: str) -> int:
         """End all allocations of a user whose credential was revoked; how many there were."""
@@ -397,7 +431,8 @@ class Server:
 
     def take_events(self) -> list[Event]:
         """What has become of allocations since the last call."""
-        events, self._events = self._events, []
+        events = list(self._events)
+        self._events.clear()
         return events
 
     def _close_relayed(self, allocation: Allocation, sizes: list[int], reason: EndReason) -> None:
@@ -407,9 +442,12 @@ class Server:
             return
         for size in sizes:
             relayed = allocation.relayed[size]
+            if allocation.transport is RelayTransport.TCP:
+                self._tcp.close(allocation, size)
+            else:
+                self._relay.detach(allocation.id, size)
             allocation.forget_family(size)
-            self._relay.detach(allocation.id, size)
-            self._opener.release(relayed.taken)
+            self._opener.release(relayed.taken, allocation.transport)
         self._timers.set(allocation.id, allocation.expires_at)
 
     def _end(self, allocation: Allocation, reason: EndReason) -> None:
@@ -420,16 +458,14 @@ class Server:
         if not self._by_user[username]:
             del self._by_user[username]
         self._timers.set(allocation.id, None)
+        if allocation.transport is RelayTransport.TCP:
+            for size in allocation.relayed:
+                self._tcp.close(allocation, size)
         usage = self._relay.remove(allocation.id)
         for relayed in allocation.relayed.values():
-            self._opener.release(relayed.taken)
+            self._opener.release(relayed.taken, allocation.transport)
         self._limits.ended(username, allocation.client.ip, allocation.id)
         self._events.append(Ended(allocation, reason, usage))
-
-
-def _signed(request: Request, message_class: MessageClass, attributes: Attributes) -> bytes:
-    message = request.message
-    return request.user.sign(message.method, message_class, message.transaction_id, attributes)
 
 
 def _unknown(types: tuple[int, ...]) -> tuple[int, bytes]:

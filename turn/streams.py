@@ -1,8 +1,8 @@
 """The connections of clients over TCP and TLS: whose each is, and which are strangers'.
 
-A stranger has no allocation, so nobody has vouched for it: there are only so many of them, in all and of an
-address (`turn.limits.Strangers`). The end of its allocation makes a client a stranger again, and where there
-is no room for that its connection is unwelcome.
+A stranger has no allocation and is none's data connection, so nobody has vouched for it: there are only so
+many of them, in all and of an address (`turn.limits.Strangers`). The end of its allocation makes a client a
+stranger again, and where there is no room for that its connection is unwelcome.
 """
 
 from __future__ import annotations
@@ -66,6 +66,13 @@ class Streams:
 
     def allocated(self, stream: StreamId) -> None:
         """The client got an allocation."""
+        self._vouched_for(stream)
+
+    def spliced(self, stream: StreamId) -> None:
+        """The connection has become a data connection of an allocation."""
+        self._vouched_for(stream)
+
+    def _vouched_for(self, stream: StreamId) -> None:
         held = self._streams[stream]
         if held.is_counted:
             held.is_counted = False

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _ACCEPTED_AT_ONCE: Final = 32  # connections of one socket in one turn of the loop; chosen
 _REST_S: Final = 0.5  # without accepting, where the process can't have more descriptors
-_HALF_CLOSED_S: Final = 60.0  # chosen: how long a data connection of which one end has finished may be silent
 _TICK_MOST_S: Final = 1.0
 _TICK_LEAST_S: Final = 0.02
 
@@ -67,6 +66,7 @@ class TcpService:
         bounds: Bounds,
         proxies: Networks,
         *,
+        half_closed_s: float,
         heard: Callable[[], None],
     ) -> None:
         self._server = server
@@ -76,7 +76,7 @@ class TcpService:
         self._proxied = ProxiedConnections(
             proxies, bounds, named=self._named, gone=lambda: streams.refused(None)
         )
-        times_s = bounds.handshake_s, bounds.message_s, bounds.unallocated_s, _HALF_CLOSED_S
+        times_s = bounds.handshake_s, bounds.message_s, bounds.unallocated_s, half_closed_s
         self._overdue_us = [micros(time_s) for time_s in times_s]
         shortest_s = min(*times_s, bounds.proxy_header_s)
         self._tick_s = min(_TICK_MOST_S, max(_TICK_LEAST_S, shortest_s / 4))

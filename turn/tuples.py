@@ -1,4 +1,4 @@
-"""Who talks to the server, by which transport, over which of its addresses."""
+"""Who talks to the server, by which transport, over which of its addresses; and what it relays."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ class Transport(Enum):
     UDP = "udp"
     TCP = "tcp"
     TLS = "tls"
+
+
+class RelayTransport(Enum):
+    """What a relayed address takes; the value is what REQUESTED-TRANSPORT says (RFC 8656 18.8)."""
+
+    UDP = 17
+    TCP = 6
 
 
 class FiveTuple(NamedTuple):

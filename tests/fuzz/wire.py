@@ -16,15 +16,20 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from sfu.net.address import Address
+from sfu.net.address import Address, packed_host
 from sfu.wire import proxy_protocol, stun, turn
 from sfu.wire.proxy_protocol import ProxyHeaderError, crc32c
 from sfu.wire.stun import Attribute, Message, MessageClass, PasswordAlgorithm, StunError
 from sfu.wire.turn import Framer, Method, TurnAttribute
-from turn import auth, credentials, nonce
+from tests.turn.world import PEER, Client, World
+from turn import auth, credentials, nonce, policy, tcp_allocation
+from turn.allocation import Peer
 from turn.auth import Authenticated, Authenticator, Refused
+from turn.connections import ConnectionBounds
 from turn.credentials import Credentials, Keys
 from turn.nonce import Nonces
+from turn.policy import Verdict
+from turn.tuples import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,7 +39,10 @@ if TYPE_CHECKING:
     TraceFunction = Callable[[FrameType, str, object], "TraceFunction | None"]
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "turn"
-TRACED = tuple(str(module.__file__) for module in (stun, turn, proxy_protocol, auth, credentials, nonce))
+TRACED = tuple(
+    str(module.__file__)
+    for module in (stun, turn, proxy_protocol, auth, credentials, nonce, policy, tcp_allocation)
+)
 MAX_INPUT = 4096
 LIMIT = 2048
 
@@ -67,6 +75,7 @@ _VALUES: dict[int, Callable[[bytes], object]] = {
 }
 _ADDRESSES = (Attribute.XOR_MAPPED_ADDRESS, TurnAttribute.XOR_PEER_ADDRESS, TurnAttribute.XOR_RELAYED_ADDRESS)
 _ENDS = (Attribute.MESSAGE_INTEGRITY, Attribute.MESSAGE_INTEGRITY_SHA256, Attribute.FINGERPRINT)
+_NAMED = (Attribute.USERNAME, Attribute.USERHASH, Attribute.REALM, Attribute.NONCE)
 _INTERESTING = (0, 1, 2, 4, 8, 16, 20, 32, 64, 127, 128, 255)
 
 
@@ -207,6 +216,68 @@ def request(data: bytes) -> None:
             hold(checked.is_sha256 == (parsed.get(Attribute.PASSWORD_ALGORITHM) is not None), "the signature")
 
 
+class Relayed:
+    """A server with a client that has a TCP allocation, and one pending connection of it."""
+
+    def __init__(self) -> None:
+        bounds = ConnectionBounds(peer_ports=(1, 65535))
+        self.world = World(tcp=bounds, peers_per_s=1e5, peers_burst=10**5)
+        self.control = self.world.client(transport=Transport.TCP, ttl_s=86_400)
+        self.data = Client(self.world, self.control.minted, Transport.TCP)
+        self.thief = self.world.client(transport=Transport.TCP, ttl_s=86_400)
+        asked = (TurnAttribute.REQUESTED_TRANSPORT, turn.encode_requested_transport(turn.PROTOCOL_TCP))
+        hold(self.control.code(Method.ALLOCATE, asked) == 200, "a TCP allocation")
+        hold(self.control.permit(PEER) == 200, "a permission")
+        (self.allocation,) = self.world.relay.allocations
+        peer = Peer(packed_host(PEER.host), PEER.port)
+        pending = self.world.server.peer_connected(self.allocation, peer, self.world.now)
+        assert pending is not None
+        self.pending = turn.encode_connection_id(pending)
+        self.runs = 0
+
+
+_relayed: list[Relayed] = []
+
+
+def relayed() -> Relayed:
+    """One that is used for a while, since it costs more than what it is used for."""
+    if not _relayed or _relayed[0].runs >= 1000:
+        _relayed[:] = [Relayed()]
+    _relayed[0].runs += 1
+    return _relayed[0]
+
+
+def connections(data: bytes) -> None:
+    """Whatever Connect and ConnectionBind carry: each has one answer, nobody is connected to whom the policy
+    does not let clients reach, and a connection goes to nobody but whose it is."""
+    try:
+        parsed = stun.parse(data)
+    except StunError:
+        return
+    there = relayed()
+    names = (*_NAMED, Attribute.PASSWORD_ALGORITHM, Attribute.PASSWORD_ALGORITHMS)
+    attributes = tuple((kind, value) for kind, value in parsed.attributes if kind not in names)
+    there.world.peers.dialled.clear()
+    before = len(there.control.notes.told)
+    transaction = parsed.transaction_id
+    answer = there.control.raw(there.control.signed(Method.CONNECT, attributes, transaction))
+    dialled = there.world.peers.dialled
+    hold((answer is None) == (len(dialled) == 1), "an answer, or a connection")
+    for connection, _, peer in dialled:
+        hold(there.world.policy.allows(peer.ip) is Verdict.ANY_PORT, "whom nobody may reach")
+        there.world.server.dialled(connection, made=False, now=there.world.now)
+        answer = stun.parse(there.control.notes.told[-1])
+    hold(len(there.control.notes.told) == before + len(dialled), "one answer")
+    hold(answer is not None and answer.transaction_id == transaction, "the answer's transaction")
+    for client in (there.thief, there.data):
+        answer = client.raw(client.signed(Method.CONNECTION_BIND, attributes, transaction))
+        hold(answer is not None, "an answer")
+        if there.world.peers.bound:
+            _relayed.clear()
+            found = dict(reversed(attributes)).get(TurnAttribute.CONNECTION_ID)
+            hold(client is there.data and found == there.pending, "another's connection")
+
+
 def right_algorithm(parsed: Message) -> PasswordAlgorithm | None:
     """The algorithm of the key that a request is to be signed with, if all else in it is right."""
     offer, choice = parsed.get(Attribute.PASSWORD_ALGORITHMS), parsed.get(Attribute.PASSWORD_ALGORITHM)
@@ -279,6 +350,7 @@ TARGETS: dict[str, Target] = {
     "stream": stream,
     "request": request,
     "proxied": proxied,
+    "connections": connections,
 }
 
 

@@ -16,6 +16,7 @@ from sfu.wire.turn import Method, TurnAttribute
 from turn.allocate import IPV4, IPV6
 from turn.allocation import AllocationId, Peer
 from turn.auth import Authenticator
+from turn.connections import ConnectionBounds, ConnectionId, Connections
 from turn.credentials import Credentials, Keys, Minted
 from turn.limits import Bounds, Limits
 from turn.nonce import Nonces
@@ -60,6 +61,7 @@ class Notes:
     """What the relay knows of one allocation."""
 
     client: FiveTuple
+    told: list[bytes] = field(default_factory=list[bytes])
     sockets: dict[int, RelaySocket] = field(default_factory=dict[int, RelaySocket])
     permissions: dict[bytes, tuple[float, bool]] = field(default_factory=dict[bytes, tuple[float, bool]])
     channels: dict[int, tuple[Peer, float]] = field(default_factory=dict[int, tuple[Peer, float]])
@@ -101,22 +103,67 @@ class NotingRelay:
     def bind(self, allocation: AllocationId, number: int, peer: Peer, until: float) -> None:
         self.allocations[allocation].channels[number] = peer, until
 
+    def tell(self, allocation: AllocationId, data: bytes) -> None:
+        self.allocations[allocation].told.append(data)
+
+
+class NotingSockets:
+    """Connects nothing, and notes what it was asked to."""
+
+    def __init__(self) -> None:
+        self.listening: dict[tuple[AllocationId, int], NoSocket] = {}
+        self.dialled: list[tuple[ConnectionId, AllocationId, Peer]] = []
+        self.bound: dict[ConnectionId, FiveTuple] = {}
+        self.closed: list[ConnectionId] = []
+        self.can_bind = True
+
+    def listen(self, allocation: AllocationId, size: int, sock: RelaySocket) -> None:
+        assert isinstance(sock, NoSocket)
+        self.listening[allocation, size] = sock
+
+    def unlisten(self, allocation: AllocationId, size: int) -> None:
+        self.listening.pop((allocation, size)).close()
+
+    def dial(self, connection: ConnectionId, allocation: AllocationId, peer: Peer) -> None:
+        assert (allocation, len(peer.ip)) in self.listening
+        self.dialled.append((connection, allocation, peer))
+
+    def bind(self, connection: ConnectionId, allocation: AllocationId, client: FiveTuple) -> bool:
+        assert connection not in self.bound
+        assert any(of == allocation for of, _ in self.listening)
+        if self.can_bind:
+            self.bound[connection] = client
+        return self.can_bind
+
+    def close(self, connection: ConnectionId) -> Usage:
+        assert connection not in self.closed
+        self.closed.append(connection)
+        return Usage(to_peers_bytes=10, to_client_bytes=20) if connection in self.bound else Usage()
+
 
 class World:
     """One server and its surroundings. `now` is moved by the test."""
 
     def __init__(
-        self, *, hosts: dict[int, RelayHost] | None = None, relay_room: int = 1000, **bounds: Any
+        self,
+        *,
+        hosts: dict[int, RelayHost] | None = None,
+        relay_room: int = 1000,
+        tcp: ConnectionBounds | None = None,
+        public: bool = True,
+        **bounds: Any,
     ) -> None:
         self.now = 100.0
+        self.peers = NotingSockets()
         self.relay = NotingRelay(relay_room)
         self.sockets: list[NoSocket] = []
         self.refused: set[tuple[str, int]] = set()  # addresses that other programs hold
         self.ports = RelayPorts(50000, 50999, bind=self._bind, random=random.Random(1))
+        self.tcp_ports = RelayPorts(50000, 50999, bind=self._bind, random=random.Random(2))
         self.limits = Limits(Bounds(**bounds), bytes(16))
         self.credentials = Credentials(REALM, Keys({KEY: (bytes(16),)}))
         self.policy = PeerPolicy(
-            public=True,
+            public=public,
             hosts=[RELAY_V4, RELAY_V6],
             relays=[RELAY_V4, RELAY_V6],
             relay_ports=(50000, 50999),
@@ -125,9 +172,13 @@ class World:
         self.server = Server(
             authenticator=Authenticator(Nonces(bytes(16)), self.credentials),
             relay=self.relay,
-            opener=Opener(self.ports, BOTH if hosts is None else hosts),
+            opener=Opener(
+                self.ports, BOTH if hosts is None else hosts, tcp=None if tcp is None else self.tcp_ports
+            ),
             policy=self.policy,
             limits=self.limits,
+            sockets=self.peers,
+            connections=Connections(tcp or ConnectionBounds(), random.Random(3)),
         )
         self._clients = itertools.count(40000)
         self.ids = itertools.count(1)  # of transactions

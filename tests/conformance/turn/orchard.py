@@ -27,7 +27,6 @@ DEVIATIONS: dict[str, str] = {}
 # What it does not have, or these settings do not, and thus is not tested.
 LEFT_OUT = (
     "test_a10_",  # USERHASH goes with names of a TURN key alone
-    "test_6062_",
 )
 
 
@@ -66,6 +65,8 @@ def running(directory: Path) -> Generator[Target]:
         "permissions": PERMISSIONS,
         "channels": CHANNELS,
         "bits_per_second": RATE * 8,
+        "tcp_relay": True,
+        "tcp_peer_ports": "1-65535",  # so that the denied peer is denied by its address
         # all clients of the tests are one address, and what they get wrong is answered
         "replies_per_second": 100_000.0,
         "failures_per_minute": 1000,
