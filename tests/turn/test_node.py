@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import os
-import shutil
 import socket
 import time
 from pathlib import Path
@@ -79,18 +78,6 @@ async def echo(port: int = 0) -> tuple[asyncio.DatagramTransport, tuple[str, int
         lambda: Heard(echoes=True), local_addr=("127.0.0.1", port)
     )
     return transport, transport.get_extra_info("sockname")
-
-
-async def echoes() -> tuple[list[asyncio.DatagramTransport], int]:
-    """Peers at two ports in a row, and the first of them: coturn's client wants one for RTP, one for RTCP."""
-    while True:
-        first, (_, port) = await echo()
-        try:
-            second, _ = await echo(port + 1)
-        except OSError:
-            first.close()
-            continue
-        return [first, second], port
 
 
 async def test_aioice_reaches_a_peer_and_hears_it(node: TurnNode) -> None:
@@ -307,33 +294,3 @@ async def test_a_server_that_has_stopped_holds_nothing() -> None:
         node.stop()
         del client, node
     assert descriptors() == before
-
-
-@pytest.mark.skipif(shutil.which("turnutils_uclient") is None, reason="coturn's client is not installed")
-@pytest.mark.parametrize(
-    "options",
-    [
-        "-e 127.0.0.1 -X -g",  # channels, a pair of ports, DONT-FRAGMENT
-        "-e 127.0.0.1 -X -g -s",  # Send and Data indications
-        "-e 127.0.0.1 -X -g -D",  # padded ChannelData
-        "-e 127.0.0.1 -X -g -G",  # more permissions and bindings
-        "-y -n 20 -m 2",  # client to client
-    ],
-)
-async def test_coturns_client_gets_back_all_that_it_sends(options: str) -> None:
-    node = TurnNode(config())
-    node.start()
-    peers, port = await echoes()
-    client = await asyncio.create_subprocess_exec(
-        *("turnutils_uclient", *options.split(), "-u", "user", "-W", SECRET),
-        *("-p", str(node.listens[0].port), "-r", str(port), "127.0.0.1"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await asyncio.wait_for(client.communicate(), 40)
-    for peer in peers:
-        peer.close()
-    node.stop()
-    text = said.decode(errors="replace")
-    assert client.returncode == 0, text
-    assert "Total lost packets 0 " in text, text

@@ -7,12 +7,11 @@ import contextlib
 import errno
 import gc
 import logging
-import shutil
 import socket
 import ssl
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from aioice import turn as aioice_turn
@@ -24,7 +23,7 @@ from sfu.wire import stun
 from sfu.wire.stun import MessageClass
 from tests.turn.certificates import pair_of
 from tests.turn.stream_lab import trusting
-from tests.turn.test_node import KEY, SECRET, Heard, config, echo, echoes
+from tests.turn.test_node import KEY, SECRET, Heard, config, echo
 from turn.certificate import PemPair, make_pair
 from turn.credentials import Keys
 from turn.node import TurnError, TurnNode
@@ -74,11 +73,17 @@ async def ends(reader: asyncio.StreamReader) -> bool:
     return True
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
-async def test_aioice_reaches_a_peer_and_hears_it(node: TurnNode, tls: bool) -> None:
+class Allocated(NamedTuple):
+    """A client with an allocation: its transport, what it hears, and its name."""
+
+    client: aioice_turn.TurnTransport
+    heard: asyncio.Queue[bytes]
+    username: str
+
+
+async def allocated(node: TurnNode, *, tls: bool = False) -> Allocated:
     minted = node.credentials.mint(KEY, 600, "", time.time())
-    peer, address = await echo()
-    client, heard = await aioice_turn.create_turn_endpoint(
+    client, protocol = await aioice_turn.create_turn_endpoint(
         Heard,
         server_addr=of(node.tls_listens if tls else node.tcp_listens),
         username=minted.username,
@@ -86,55 +91,20 @@ async def test_aioice_reaches_a_peer_and_hears_it(node: TurnNode, tls: bool) -> 
         transport="tcp",
         ssl=trusting() if tls else False,
     )
+    return Allocated(client, protocol.heard, minted.username)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+async def test_aioice_reaches_a_peer_and_hears_it(node: TurnNode, tls: bool) -> None:
+    peer, address = await echo()
+    client, heard, _ = await allocated(node, tls=tls)
     for number in range(20):
         client.sendto(b"%d" % number, address)
-        assert await asyncio.wait_for(heard.heard.get(), 5) == b"%d" % number
+        assert await asyncio.wait_for(heard.get(), 5) == b"%d" % number
     assert len(node.server) == 1
     client.close()
     await until(lambda: len(node.server) == 0)
     peer.close()
-
-
-@pytest.mark.skipif(shutil.which("turnutils_uclient") is None, reason="coturn's client is not installed")
-@pytest.mark.parametrize(
-    "options",
-    [
-        "-e 127.0.0.1 -X -g -t",  # TCP: channels, a pair of ports, DONT-FRAGMENT
-        "-e 127.0.0.1 -X -g -t -s",  # indications
-        "-e 127.0.0.1 -X -g -t -S",  # TLS
-        "-e 127.0.0.1 -X -g -t -S -s",
-        "-t -y -n 20 -m 2",  # client to client
-    ],
-)
-async def test_coturns_client_gets_back_all_that_it_sends(node: TurnNode, options: str) -> None:
-    peers, port = await echoes()
-    listens = node.tls_listens if "-S" in options else node.tcp_listens
-    client = await asyncio.create_subprocess_exec(
-        *("turnutils_uclient", *options.split(), "-u", "user", "-W", SECRET),
-        *("-p", str(listens[0].port), "-r", str(port), "127.0.0.1"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await asyncio.wait_for(client.communicate(), 40)
-    for peer in peers:
-        peer.close()
-    text = said.decode(errors="replace")
-    assert client.returncode == 0, text
-    assert "Total lost packets 0 " in text, text
-
-
-async def allocated(node: TurnNode, *, tls: bool = False) -> tuple[aioice_turn.TurnTransport, str]:
-    """A client with an allocation, and its name."""
-    minted = node.credentials.mint(KEY, 600, "", time.time())
-    client, _ = await aioice_turn.create_turn_endpoint(
-        Heard,
-        server_addr=of(node.tls_listens if tls else node.tcp_listens),
-        username=minted.username,
-        password=minted.password,
-        transport="tcp",
-        ssl=trusting() if tls else False,
-    )
-    return client, minted.username
 
 
 async def asked(node: TurnNode) -> bytes:
@@ -152,7 +122,7 @@ async def test_S8_a_binding_request_is_answered_over_tcp(node: TurnNode) -> None
 
 
 async def test_revocation_ends_an_allocation_on_a_connection(node: TurnNode) -> None:
-    client, username = await allocated(node)
+    client, _, username = await allocated(node)
     assert node.revoke(username)
     assert len(node.server) == 0
     assert stun.parse(await asked(node)).message_class is MessageClass.SUCCESS
@@ -165,7 +135,7 @@ async def test_revocation_ends_an_allocation_on_a_connection(node: TurnNode) -> 
 @pytest.mark.parametrize("said", [b"", b"\x00\x01", BINDING[:19], BINDING + b"\x40"])
 async def test_a_silent_or_dripping_client_is_closed_and_the_others_are_served(said: bytes) -> None:
     node = started(message_timeout="0.3", unallocated_timeout="600")
-    client, _ = await allocated(node)
+    client = (await allocated(node)).client
     reader, writer = await asyncio.open_connection(*of(node.tcp_listens))
     writer.write(said)
     assert await ends(reader)
@@ -211,7 +181,7 @@ async def test_garbage_and_huge_claims_are_closed_at_once(node: TurnNode, said: 
 
 async def test_strangers_beyond_the_limit_are_closed_and_clients_are_no_strangers() -> None:
     node = started(strangers_per_address="2")
-    clients = [(await allocated(node))[0] for _ in range(4)]
+    clients = [(await allocated(node)).client for _ in range(4)]
     held = [await asyncio.open_connection(*of(node.tcp_listens)) for _ in range(2)]
     reader, writer = await asyncio.open_connection(*of(node.tcp_listens))
     assert await ends(reader)
@@ -267,7 +237,7 @@ async def test_a_server_that_has_stopped_holds_nothing() -> None:
     before = descriptors()
     for _ in range(3):
         node = started()
-        clients = [(await allocated(node, tls=tls))[0] for tls in (False, True)]
+        clients = [(await allocated(node, tls=tls)).client for tls in (False, True)]
         reader, writer = await asyncio.open_connection(*of(node.tcp_listens))
         await asked(node)
         node.stop()
@@ -307,21 +277,13 @@ async def test_a_reload_shows_the_new_certificate_and_ends_no_call(tmp_path: Pat
     first, second = (make_pair(["127.0.0.1"], time.time()) for _ in range(2))
     node = started(**written(tmp_path, first))
     peer, address = await echo()
-    minted = node.credentials.mint(KEY, 600, "", time.time())
-    client, heard = await aioice_turn.create_turn_endpoint(
-        Heard,
-        server_addr=of(node.tls_listens),
-        username=minted.username,
-        password=minted.password,
-        transport="tcp",
-        ssl=trusting(),
-    )
+    client, heard, _ = await allocated(node, tls=True)
     assert await shown(node) == der(first)
     written(tmp_path, second)
     node.reload()
     assert await shown(node) == der(second)
     client.sendto(b"still here", address)
-    assert await asyncio.wait_for(heard.heard.get(), 5) == b"still here"
+    assert await asyncio.wait_for(heard.get(), 5) == b"still here"
     (tmp_path / "key.pem").write_bytes(first.key)
     with pytest.raises(TurnError, match="the key is not the certificate's"):
         node.reload()
@@ -484,15 +446,7 @@ async def swarm(address: tuple[str, int], said: bytes, *, drips: bool = False) -
 async def test_a_swarm_of_hostile_connections_costs_a_call_nothing_and_leaves_nothing() -> None:
     node = started(message_timeout="0.5", handshake_timeout="0.5", strangers_per_address="500")
     peer, address = await echo()
-    minted = node.credentials.mint(KEY, 600, "", time.time())
-    client, heard = await aioice_turn.create_turn_endpoint(
-        Heard,
-        server_addr=of(node.tls_listens),
-        username=minted.username,
-        password=minted.password,
-        transport="tcp",
-        ssl=trusting(),
-    )
+    client, heard, _ = await allocated(node, tls=True)
     tcp, tls = of(node.tcp_listens), of(node.tls_listens)
     hostile = [
         swarm(where, said, drips=drips)
@@ -511,7 +465,7 @@ async def test_a_swarm_of_hostile_connections_costs_a_call_nothing_and_leaves_no
     number = 0
     while not swarming.done() or number < 20:
         client.sendto(b"%d" % number, address)
-        assert await asyncio.wait_for(heard.heard.get(), 5) == b"%d" % number
+        assert await asyncio.wait_for(heard.get(), 5) == b"%d" % number
         number += 1
         await asyncio.sleep(0)
     assert all(await swarming)
