@@ -160,6 +160,13 @@ class BrowserPeer:
             deadline_s=deadline_s,
         )
 
+    async def all_media_leaves(self) -> bool:
+        """Whether what the senders count as sent in a second really goes out on a candidate pair."""
+        before = await self.call("sentBytes")
+        await asyncio.sleep(1)
+        after = await self.call("sentBytes")
+        return after["pairs"] - before["pairs"] >= after["senders"] - before["senders"]
+
     async def watch_frames(self, mid: str) -> None:
         """Note the times of a received video's frames from now on."""
         await self._frames("watchFrames", mid=mid)

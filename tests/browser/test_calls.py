@@ -92,13 +92,8 @@ async def test_the_sdp_stops_growing_when_m_lines_are_closed_and_used_again_50_t
     await peer.sound_rises(pulled["mid"])
 
 
-@pytest.mark.parametrize("browser", BOTH)
-async def test_a_call_lives_on_when_the_section_that_leads_its_bundle_group_is_closed(
-    browser: BrowserName, open_page: OpenPage, orchard: Orchard
-) -> None:
-    """Both browsers then make a new transport: other sockets, another handshake, the same credentials."""
-    peer = await publisher_of(open_page, orchard, browser, "both")
-    subscriber = await BrowserPeer.open(await open_page("chromium"), orchard, "subscriber")
+async def lives_on_without_its_leading_section(peer: BrowserPeer, subscriber: BrowserPeer) -> None:
+    """Both close, open and close the section that leads the publisher's BUNDLE group."""
     (item,) = await subscriber.pull({"sessionId": peer.session_id, "trackName": "video"})
     await subscriber.frames_rise(item["mid"])
     await peer.close("0")
@@ -113,6 +108,29 @@ async def test_a_call_lives_on_when_the_section_that_leads_its_bundle_group_is_c
     (back,) = await peer.pull({"sessionId": peer.session_id, "trackName": "video"})  # by an offer of ours
     await peer.frames_rise(back["mid"])
     await subscriber.frames_rise(item["mid"], by=30)
+
+
+@pytest.mark.parametrize("browser", BOTH)
+async def test_a_call_lives_on_when_the_section_that_leads_its_bundle_group_is_closed(
+    browser: BrowserName, open_page: OpenPage, orchard: Orchard
+) -> None:
+    """Both browsers then make a new transport: other sockets, another handshake, the same credentials.
+
+    Firefox 153 now and then loses a sender over it: the end of the old transport reaches the sender before
+    it is moved to the new one, and from then on nothing takes its packets (they are counted as sent). Then
+    there is nothing to be seen here: once more.
+    """
+    subscriber = await BrowserPeer.open(await open_page("chromium"), orchard, "subscriber")
+    for _ in range(5):
+        peer = await publisher_of(open_page, orchard, browser, "both")
+        try:
+            await lives_on_without_its_leading_section(peer, subscriber)
+        except AssertionError:
+            if browser != "firefox" or await peer.all_media_leaves():
+                raise
+        else:
+            return
+    pytest.fail("Firefox has kept back what it counts as sent, five times")
 
 
 @pytest.mark.parametrize("browser", BOTH)

@@ -148,6 +148,14 @@ export async function pairs({ peer }) {
     }));
 }
 
+/** Bytes so far: those that the senders count as sent, and those that candidate pairs have carried. */
+export async function sentBytes({ peer }) {
+  const all = [...(await peers.get(peer).pc.getStats()).values()];
+  const sum = (type) =>
+    all.filter((entry) => entry.type === type).reduce((total, { bytesSent = 0 }) => total + bytesSent, 0);
+  return { senders: sum("outbound-rtp"), pairs: sum("candidate-pair") };
+}
+
 export function descriptions({ peer }) {
   const { pc } = peers.get(peer);
   return { local: pc.localDescription?.sdp ?? "", remote: pc.remoteDescription?.sdp ?? "" };
