@@ -1,8 +1,26 @@
-"""For all tests: no example is judged by the clock, which a busy machine and sanitizers slow down."""
+"""For all tests: what is true of them whatever they test."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
+# No example is judged by the clock, which a busy machine and sanitizers slow down.
 settings.register_profile("no clock", deadline=None)
 settings.load_profile("no clock")
+
+HERE = Path(__file__).parent
+# Browsers, networks and other people's clients keep their own time: no other test runs beside these.
+ALONE = ("browser", "cluster", "loadtest", "turn/test_coturns_client.py")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m is looked at
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what must run alone, and begin with the package, whose build takes longest."""
+    for item in items:
+        place = item.path.relative_to(HERE)
+        if any(place.is_relative_to(alone) for alone in ALONE):
+            item.add_marker(pytest.mark.alone)
+    items.sort(key=lambda item: item.path.name != "test_package.py")
