@@ -109,11 +109,16 @@ class DataPath:
 
     def remove(self, allocation: AllocationId) -> Usage:
         """Forget an allocation."""
-        counts = self._relay.counts(allocation)
+        usage = self.usage(allocation)
         self._relay.remove(allocation)
         way = self._ways.pop(allocation)
         if isinstance(way, int):
             self._streams.released(way)
+        return usage
+
+    def usage(self, allocation: AllocationId) -> Usage:
+        """What an allocation has relayed so far."""
+        counts = self._relay.counts(allocation)
         return Usage(
             to_peers_packets=counts["packets_in"],
             to_peers_bytes=counts["bytes_in"],

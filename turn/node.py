@@ -23,6 +23,7 @@ from turn.certificate import CertificateError
 from turn.connections import TCP_RELAY, Connections, connection_bounds_of
 from turn.credentials import REALM, REVOKED, SECRETS, Credentials, Keys
 from turn.datapath import DataPath
+from turn.metrics import ExportedRelay, UsageMeter
 from turn.networks import Networks
 from turn.nonce import Nonces
 from turn.openings import Opener
@@ -133,6 +134,7 @@ SETTINGS: Final = (
 )
 """What `orchard turn` reads."""
 
+_MEASURE_S: Final = 5.0  # chosen: a third of the time between two looks of Prometheus
 _NOT_HERE: Final = (errno.EADDRINUSE, errno.EACCES, errno.EPERM)
 
 log = get_logger("turn")
@@ -162,7 +164,10 @@ class TurnNode:
         self._hosts: list[str] = []
         self._chains: list[bytes] = []
         self._armed: asyncio.TimerHandle | None = None
+        self._measuring: asyncio.TimerHandle | None = None
+        self._exported = ExportedRelay()
         self._relay: Relay
+        self._meter: UsageMeter
         self.credentials: Credentials
         self.server: Server
         self.listens: list[Listen] = []
@@ -232,6 +237,7 @@ class TurnNode:
         has_tls = self._show_certificates()
         streams = Streams(limits.Strangers(bounds))
         path = DataPath(relay, streams, packets_per_s=bounds.packets_per_s, bytes_per_s=bounds.bytes_per_s)
+        self._meter = UsageMeter(path.usage)
         sockets = PeerSockets(path, heard=self._heard)
         self.server = Server(
             authenticator=Authenticator(nonces, self.credentials),
@@ -273,6 +279,7 @@ class TurnNode:
         service.start()
         self._stack.callback(self.server.stop)
         self._stack.callback(service.stop)
+        self._measure_again()
 
     def _listen(self, relay: Relay) -> dict[int, int]:
         """Open the sockets of clients; the relay's numbers of them with their ports."""
@@ -375,6 +382,15 @@ class TurnNode:
         """Totals of the relay by name; `drop_` names a reason."""
         return self._relay.counters()
 
+    def measure(self) -> None:
+        """Bring Prometheus up to now; done every few seconds."""
+        self._exported.export(self._relay.counters(), self._relay.live())
+        self._meter.look()
+
+    def _measure_again(self) -> None:
+        self.measure()
+        self._measuring = asyncio.get_running_loop().call_later(_MEASURE_S, self._measure_again)
+
     def drain(self) -> None:
         """Take no new allocations; those that are there go on."""
         self.server.drain()
@@ -383,8 +399,11 @@ class TurnNode:
         """End all allocations and close everything."""
         if self._armed is not None:
             self._armed.cancel()
+        if self._measuring is not None:
+            self._measuring.cancel()
         self._stack.close()
         self._record()
+        self.measure()
 
     def revoke(self, username: str) -> bool:
         """End a credential and its allocations; False if it is none of ours. Raises CredentialError."""
@@ -421,6 +440,7 @@ class TurnNode:
         now = time.monotonic()
         for event in self.server.take_events():
             record(event, now)
+            self._meter.note(event)
 
 
 def _bind(host: str, port: int) -> socket.socket | None:

@@ -25,7 +25,6 @@ _connections_ended = Counter(
     "TCP connections with peers that ended, or did not come about",
     ["reason"],
 )
-_relayed = Counter("orchard_turn_relayed_bytes_total", "Data of ended allocations", ["direction"])
 
 
 def record(event: Event, now: float) -> None:
@@ -49,8 +48,6 @@ def record(event: Event, now: float) -> None:
         case Ended():
             _allocations.labels(transport).dec()
             _ended.labels(event.reason.value).inc()
-            _relayed.labels("to_peers").inc(event.usage.to_peers_bytes)
-            _relayed.labels("to_client").inc(event.usage.to_client_bytes)
             log.info(
                 "turn.ended",
                 **_who(allocation),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gc
+import hmac
 import logging
 import os
 import socket
@@ -53,6 +55,13 @@ async def node() -> AsyncIterator[TurnNode]:
 
 def listens(node: TurnNode) -> tuple[str, int]:
     return "127.0.0.1", node.listens[0].port
+
+
+def timed(life_s: int = 600) -> tuple[str, str]:
+    """A name and its password as an application server makes them that has the secret."""
+    username = f"{int(time.time()) + life_s}:alice"
+    password = base64.b64encode(hmac.digest(SECRET.encode(), username.encode(), "sha1"))
+    return username, password.decode()
 
 
 class Heard(asyncio.DatagramProtocol):
