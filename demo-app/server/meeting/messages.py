@@ -203,9 +203,9 @@ class Join(_Request):
     version: int
     room: RoomId
     name: Name
-    key: Secret | None = Field(None, repr=False)
-    token: Secret | None = Field(None, repr=False)
-    host_key: Secret | None = Field(None, repr=False)
+    key: Secret | None = Field(default=None, repr=False)
+    token: Secret | None = Field(default=None, repr=False)
+    host_key: Secret | None = Field(default=None, repr=False)
 
 
 class Pong(_Wire):
