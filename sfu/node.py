@@ -134,7 +134,7 @@ class Node:
         if self._worker is None:
             self._stack.enter_context(self.data.claimed())
         self.directory = FilesDirectory(self.data, wall_now, given=given_apps(config, wall_now))
-        self._cluster_secret = await self.directory.cluster_secret(secrets.token_bytes(32))
+        self._cluster_secret = self.data.cluster_secret()
         await self._renew_certificates(wall_now)
 
         listen = config[MEDIA_LISTEN]
@@ -183,7 +183,7 @@ class Node:
         lag = LoopLag()
         lag.start()
         self._stack.callback(lag.stop)
-        self._background(sweep_forever(self.directory, self.service.is_expired), "sweep")
+        self._background(sweep_forever(self.directory, self.service.expired_before), "sweep")
         self._background(self._renew_daily(), "certificates")
         self._state = None
 

@@ -181,6 +181,7 @@ class Supervisor:
     async def _prepare(self) -> None:
         """Have in the data directory what a worker would make if it were not there."""
         wall_now = time.time()
+        self._data.cluster_secret()
         await renew_certificates(self._directory, wall_now)
         listen = self._config[MEDIA_LISTEN]
         found = advertised(listen.host, listen.port, self._config[MEDIA_ADVERTISE])

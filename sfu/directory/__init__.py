@@ -1,1 +1,1 @@
-"""What all nodes know together: sessions, apps, certificates, the cluster secret."""
+"""What all nodes know together: sessions, apps, certificates, and which nodes there are."""

@@ -310,7 +310,7 @@ class WatchedFile(Generic[T]):
 
 
 class FilesDirectory(MemoryDirectory):
-    """A `Directory` whose apps, certificates and cluster secret are those of a data directory.
+    """A `Directory` whose apps and certificates are those of a data directory.
 
     `given` are apps that settings name: valid beside those of the file, never stored. Where there is
     neither, `first_app` is set: an app that is valid and stored once `keep_first_app` is called, so that
@@ -326,7 +326,6 @@ class FilesDirectory(MemoryDirectory):
         if data.apps() is None and not given:
             self.first_app = new_app("first", wall_now)
         self._certificates = {stored.fingerprint: stored for stored in data.dtls_certificates()}
-        self._cluster_secret = data.cluster_secret()
 
     def keep_first_app(self) -> IssuedApp | None:
         """Store the first app, if this start made one; its secret is known now and never again."""

@@ -1,4 +1,4 @@
-"""What all nodes know together: sessions, apps, certificates and the cluster secret.
+"""What all nodes know together: sessions, apps, certificates, and which nodes there are.
 
 A `Directory` is the one place that holds them. `sfu.directory.memory` keeps them in the process; a
 cluster uses a store that all nodes reach. Whoever uses a directory relies on this page alone, and the
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from sfu.base.ids import AppId, SessionId
+from sfu.base.ids import AppId, NodeId, SessionId
 
 if TYPE_CHECKING:
     from sfu.negotiation.record import SessionRecord
@@ -90,6 +90,19 @@ class StoredCertificate:
     not_after: float
 
 
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """What the others know of a node.
+
+    `media` is where its clients send media, ADDRESS:PORT each; `started_at` is wall-clock seconds.
+    """
+
+    id: NodeId
+    version: str
+    started_at: float
+    media: tuple[str, ...] = ()
+
+
 class Watch(Protocol):
     """A subscription to the changes of one session."""
 
@@ -117,6 +130,14 @@ class Directory(Protocol):
         """The session as it stands, or None."""
         ...
 
+    def known_session(self, session: SessionId) -> SessionRecord | None:
+        """The session as this node last heard of it, without asking the store.
+
+        It may be behind by what is under way on the network, so it is good for a change by
+        compare-and-set and for little else. None says nothing: ask the store.
+        """
+        ...
+
     async def replace_session(self, record: SessionRecord) -> SessionRecord:
         """Store `record` over the version that it carries and return it with the next version.
 
@@ -132,7 +153,14 @@ class Directory(Protocol):
         ...
 
     async def list_sessions(self, app: AppId | None = None) -> list[SessionRecord]:
-        """All sessions, or those of one app, oldest first."""
+        """All sessions, or those of one app, oldest first. It costs what all of them cost."""
+        ...
+
+    async def list_unconnected(self, before: float) -> list[SessionRecord]:
+        """Sessions created before `before` (wall-clock seconds) that never connected, oldest first.
+
+        Not all of them, if there are very many: ask again once these are dealt with.
+        """
         ...
 
     async def count_sessions(self) -> int:
@@ -167,11 +195,25 @@ class Directory(Protocol):
         """All apps, oldest first."""
         ...
 
-    # What nodes share
+    # Nodes
 
-    async def cluster_secret(self, proposal: bytes) -> bytes:
-        """The cluster secret; `proposal` becomes it if there is none yet. Every caller gets the same."""
+    async def put_node(self, node: NodeRecord, lease_s: float) -> None:
+        """Count `node` as alive for `lease_s` from now on, unless it is put again before."""
         ...
+
+    async def get_node(self, node: NodeId) -> NodeRecord | None:
+        """The node if it is alive; None if it is not, or never was."""
+        ...
+
+    async def list_nodes(self) -> dict[NodeId, NodeRecord | None]:
+        """Every node that was put and not deleted; None for one whose lease has ended."""
+        ...
+
+    async def delete_node(self, node: NodeId) -> bool:
+        """Forget a node that is gone, when nothing of it is left; False if it was not there."""
+        ...
+
+    # Certificates
 
     async def put_certificate(self, certificate: StoredCertificate) -> None:
         """Add a certificate, in place of one that has its fingerprint."""

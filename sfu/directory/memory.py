@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,8 @@ from sfu.directory.interface import Conflict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sfu.base.ids import AppId, SessionId
-    from sfu.directory.interface import App, SessionCallback, StoredCertificate
+    from sfu.base.ids import AppId, NodeId, SessionId
+    from sfu.directory.interface import App, NodeRecord, SessionCallback, StoredCertificate
     from sfu.negotiation.record import SessionRecord
 
 log = get_logger("directory")
@@ -25,12 +26,13 @@ class MemoryDirectory:
     Its methods never wait, so what one of them does is one step to all other tasks of the loop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._sessions: dict[SessionId, SessionRecord] = {}
         self._watches: dict[SessionId, set[_MemoryWatch]] = {}
         self._apps: dict[AppId, App] = {}
         self._certificates: dict[str, StoredCertificate] = {}
-        self._cluster_secret: bytes | None = None
+        self._nodes: dict[NodeId, tuple[NodeRecord, float]] = {}  # and when its lease ends
 
     async def create_session(self, record: SessionRecord) -> SessionRecord:
         """Store a new session at version 1; Conflict if its id is taken."""
@@ -40,6 +42,10 @@ class MemoryDirectory:
         return self._store(replace(record, version=1))
 
     async def get_session(self, session: SessionId) -> SessionRecord | None:
+        """The session as it stands, or None."""
+        return self._sessions.get(session)
+
+    def known_session(self, session: SessionId) -> SessionRecord | None:
         """The session as it stands, or None."""
         return self._sessions.get(session)
 
@@ -61,6 +67,14 @@ class MemoryDirectory:
     async def list_sessions(self, app: AppId | None = None) -> list[SessionRecord]:
         """All sessions, or those of one app, oldest first."""
         return [record for record in self._sessions.values() if app is None or record.app == app]
+
+    async def list_unconnected(self, before: float) -> list[SessionRecord]:
+        """Sessions created before `before` that never connected, oldest first."""
+        return [
+            record
+            for record in self._sessions.values()
+            if record.transport_state == "new" and record.created_at < before
+        ]
 
     async def count_sessions(self) -> int:
         """The number of sessions of all apps."""
@@ -89,11 +103,21 @@ class MemoryDirectory:
         """All apps, oldest first."""
         return sorted(self._apps.values(), key=lambda app: app.created_at)
 
-    async def cluster_secret(self, proposal: bytes) -> bytes:
-        """The cluster secret; the first proposal becomes it."""
-        if self._cluster_secret is None:
-            self._cluster_secret = proposal
-        return self._cluster_secret
+    async def put_node(self, node: NodeRecord, lease_s: float) -> None:
+        """Count `node` as alive for `lease_s` from now on."""
+        self._nodes[node.id] = (node, self._clock() + lease_s)
+
+    async def get_node(self, node: NodeId) -> NodeRecord | None:
+        """The node if it is alive."""
+        return self._alive(node)
+
+    async def list_nodes(self) -> dict[NodeId, NodeRecord | None]:
+        """Every node that was put and not deleted; None for one whose lease has ended."""
+        return {node: self._alive(node) for node in self._nodes}
+
+    async def delete_node(self, node: NodeId) -> bool:
+        """Forget a node; False if it was not there."""
+        return self._nodes.pop(node, None) is not None
 
     async def put_certificate(self, certificate: StoredCertificate) -> None:
         """Add a certificate, in place of one that has its fingerprint."""
@@ -106,6 +130,10 @@ class MemoryDirectory:
     async def delete_certificate(self, fingerprint: str) -> bool:
         """Forget a certificate; False if it was not there."""
         return self._certificates.pop(fingerprint, None) is not None
+
+    def _alive(self, node: NodeId) -> NodeRecord | None:
+        record, until = self._nodes.get(node, (None, 0.0))
+        return record if self._clock() < until else None
 
     def _check_version(self, session: SessionId, version: int) -> None:
         stored = self._sessions.get(session)

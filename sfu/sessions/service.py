@@ -161,10 +161,9 @@ class SessionService:
         """Take no new sessions from now on; those that are there go on."""
         self._draining = True
 
-    def is_expired(self, record: SessionRecord) -> bool:
-        """Whether the session never connected and has outlived its time: the sweep deletes such."""
-        age_s = self._wall_clock() - record.created_at
-        return record.transport_state == "new" and age_s >= self._limits.unconnected_life_s
+    def expired_before(self) -> float:
+        """Sessions made before this moment (wall-clock seconds) have to have connected by now."""
+        return self._wall_clock() - self._limits.unconnected_life_s
 
     async def create_session(
         self,
@@ -314,7 +313,8 @@ class SessionService:
         """`record` if calls of `app` may use it; otherwise it is as good as gone."""
         if record is None or record.app != app:
             raise _counted(session_gone(), "unknown")
-        if record.transport_state == "closed" or self.is_expired(record):
+        expired = record.transport_state == "new" and record.created_at <= self.expired_before()
+        if record.transport_state == "closed" or expired:
             raise _counted(session_gone(), "expired")
         return record
 

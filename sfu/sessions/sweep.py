@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sfu.directory.interface import Directory
-    from sfu.negotiation.record import SessionRecord
 
 PERIOD_S = 5.0  # chosen: calls of an expired session are refused at once, so only memory waits for this
 
@@ -23,15 +22,13 @@ log = get_logger("sessions")
 _expired = Counter("orchard_sessions_expired_total", "Sessions deleted since they never connected")
 
 
-async def sweep_once(directory: Directory, is_expired: Callable[[SessionRecord], bool]) -> int:
-    """Delete every session of which `is_expired` is true; returns how many there were.
+async def sweep_once(directory: Directory, before: float) -> int:
+    """Delete every session made before `before` that never connected; returns how many there were.
 
     One that changes meanwhile is left to the next sweep: it may have just connected.
     """
     deleted = 0
-    for record in await directory.list_sessions():
-        if not is_expired(record):
-            continue
+    for record in await directory.list_unconnected(before):
         try:
             deleted += await directory.delete_session(record.id, version=record.version)
         except Conflict:
@@ -43,12 +40,12 @@ async def sweep_once(directory: Directory, is_expired: Callable[[SessionRecord],
 
 
 async def sweep_forever(
-    directory: Directory, is_expired: Callable[[SessionRecord], bool], *, period_s: float = PERIOD_S
+    directory: Directory, before: Callable[[], float], *, period_s: float = PERIOD_S
 ) -> None:
-    """Sweep every `period_s` until cancelled."""
+    """Sweep every `period_s` until cancelled; `before` says of what age sessions are to go."""
     while True:
         await asyncio.sleep(period_s)
         try:
-            await sweep_once(directory, is_expired)
+            await sweep_once(directory, before())
         except DirectoryError as error:
             log.warning("sessions.sweep_failed", error=str(error))

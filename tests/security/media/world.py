@@ -385,7 +385,7 @@ async def site_at(data: FilePath, values: dict[Setting[Any], Any] | None = None)
     http = httpx.AsyncClient(
         base_url=f"{server.url}/v1/apps/{APP}", headers={"authorization": f"Bearer {SECRET}"}, trust_env=False
     )
-    site = Site(server, api, http, await server.node.directory.cluster_secret(b""))
+    site = Site(server, api, http, server.node.data.cluster_secret())
     try:
         yield site
     finally:

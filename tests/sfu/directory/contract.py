@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sfu.base.ids import AppId, NodeId, SessionId
-from sfu.directory.interface import App, Conflict, StoredCertificate, digest_secret
+from sfu.directory.interface import App, Conflict, NodeRecord, StoredCertificate, digest_secret
 from sfu.negotiation.record import Fingerprint, SessionRecord
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 A = SessionId("a" * 32)
 B = SessionId("b" * 32)
+C = SessionId("c" * 32)
 APP = AppId("app")
 
 
@@ -117,6 +118,29 @@ class DirectoryContract:
         assert await directory.list_sessions(APP) == [a]
         assert await directory.list_sessions(AppId("none")) == []
         assert await directory.count_sessions() == 2
+
+    async def test_sessions_that_never_connected_are_listed_by_age(self, directory: Directory) -> None:
+        old = await directory.create_session(record(A))
+        connected = await directory.create_session(record(B))
+        await directory.replace_session(replace(connected, transport_state="connected"))
+        young = await directory.create_session(replace(record(C), created_at=2000.0))
+        assert await directory.list_unconnected(1500.0) == [old]
+        assert await directory.list_unconnected(1500.0) == [old]  # looking at them changes nothing
+        assert await directory.list_unconnected(2500.0) == [old, young]
+        await directory.delete_session(A)
+        assert await directory.list_unconnected(2500.0) == [young]
+
+    async def test_what_a_watch_was_told_is_known_without_asking(self, directory: Directory) -> None:
+        stored = await directory.create_session(record())
+        seen = Seen()
+        watch = directory.watch(A, seen)
+        await seen.until(stored)
+        assert directory.known_session(A) == stored
+        changed = await directory.replace_session(stored)
+        assert directory.known_session(A) == changed
+        await directory.delete_session(A)
+        assert directory.known_session(A) is None
+        watch.close()
 
     async def test_a_watch_begins_with_the_session_as_it_stands(self, directory: Directory) -> None:
         stored = await directory.create_session(record())
@@ -216,11 +240,27 @@ class DirectoryContract:
         assert not await directory.delete_app(APP)
         assert await directory.get_app(APP) is None
 
-    async def test_all_nodes_get_one_cluster_secret(self, directory: Directory) -> None:
-        proposals = [bytes([number]) * 32 for number in range(5)]
-        secrets = await asyncio.gather(*(directory.cluster_secret(proposal) for proposal in proposals))
-        assert len(set(secrets)) == 1
-        assert secrets[0] in proposals
+    async def test_a_node_is_alive_until_its_lease_ends(self, directory: Directory) -> None:
+        node = NodeRecord(NodeId("n1"), "1.2.3", 1000.0, ("192.0.2.1:40000",))
+        assert await directory.get_node(node.id) is None
+        await directory.put_node(node, 60.0)
+        assert await directory.get_node(node.id) == node
+        assert await directory.list_nodes() == {node.id: node}
+        await directory.put_node(node, 0.001)
+        async with asyncio.timeout(5):
+            while await directory.get_node(node.id) is not None:  # noqa: ASYNC110 -- nothing tells of it
+                await asyncio.sleep(0.001)
+        assert await directory.list_nodes() == {node.id: None}
+        await directory.put_node(node, 60.0)
+        assert await directory.get_node(node.id) == node
+
+    async def test_a_node_that_is_deleted_is_forgotten(self, directory: Directory) -> None:
+        node = NodeRecord(NodeId("n1"), "1.2.3", 1000.0)
+        await directory.put_node(node, 60.0)
+        assert await directory.delete_node(node.id)
+        assert not await directory.delete_node(node.id)
+        assert await directory.get_node(node.id) is None
+        assert await directory.list_nodes() == {}
 
     async def test_certificates_are_listed_last_to_end_first(self, directory: Directory) -> None:
         early, late = (

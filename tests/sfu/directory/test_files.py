@@ -36,6 +36,7 @@ def mode(path: Path) -> int:
 async def test_everything_of_a_first_start_is_the_owners_alone(data: DataDirectory) -> None:
     old = os.umask(0)  # the modes hold under any umask
     try:
+        data.cluster_secret()
         directory = FilesDirectory(data, NOW)
         directory.keep_first_app()
         await renew_certificates(directory, NOW)
@@ -94,6 +95,7 @@ def test_a_damaged_file_is_named(data: DataDirectory, name: str) -> None:
     data.write(name, b"damaged")
 
     def use() -> None:
+        data.cluster_secret()
         FilesDirectory(data, NOW)
         data.https_certificate([], NOW)
 

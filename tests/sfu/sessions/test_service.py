@@ -142,7 +142,7 @@ class TestSessions:
         now = NOW + 30
         record = await directory.get_session(created.id)
         assert record is not None
-        assert service.is_expired(record)
+        assert record.created_at <= service.expired_before()
         with pytest.raises(RequestRefused) as refusal:
             await service.view_session(APP, created.id)
         assert (refusal.value.status, refusal.value.code) == (410, "session_error")
