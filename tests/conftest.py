@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+from tests.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # No example is judged by the clock, which a busy machine and sanitizers slow down.
 settings.register_profile("no clock", deadline=None)
@@ -24,3 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if any(place.is_relative_to(alone) for alone in ALONE):
             item.add_marker(pytest.mark.alone)
     items.sort(key=lambda item: item.path.name != "test_package.py")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for all tests that do it no harm; each takes a prefix of its own."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()

@@ -27,18 +27,19 @@ import secrets
 import stat
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from sfu.base.ids import AppId
 from sfu.directory.apps import IssuedApp, new_app
 from sfu.directory.certificates import covers, make_https_certificate, read_certificate
-from sfu.directory.interface import App, DirectoryError, Unavailable
+from sfu.directory.encoding import app_entry, app_of
+from sfu.directory.interface import DirectoryError, Unavailable
 from sfu.directory.memory import MemoryDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
 
-    from sfu.directory.interface import StoredCertificate
+    from sfu.base.ids import AppId
+    from sfu.directory.interface import App, StoredCertificate
 
 T = TypeVar("T")
 
@@ -154,17 +155,7 @@ class DataDirectory:
         def changed(content: bytes | None) -> bytes:
             apps = self.parse_apps(content)
             change(apps)
-            document = {
-                "apps": [
-                    {
-                        "id": app.id,
-                        "name": app.name,
-                        "secret_sha256": [digest.hex() for digest in app.secret_digests],
-                        "created_at": app.created_at,
-                    }
-                    for app in apps.values()
-                ]
-            }
+            document = {"apps": [app_entry(app) for app in apps.values()]}
             return json.dumps(document, indent=2).encode()
 
         self.change("apps.json", changed)
@@ -174,7 +165,7 @@ class DataDirectory:
         if content is None:
             return {}
         try:
-            apps = [_app(entry) for entry in json.loads(content)["apps"]]
+            apps = [app_of(entry) for entry in json.loads(content)["apps"]]
         except (ValueError, KeyError, TypeError) as error:
             raise self._broken("apps.json", f"is not a list of apps ({error})") from None
         return {app.id: app for app in apps}
@@ -380,13 +371,6 @@ class FilesDirectory(MemoryDirectory):
 
 def _certificate_name(fingerprint: str) -> str:
     return f"dtls/{fingerprint.replace(':', '').lower()}.pem"
-
-
-def _app(entry: Any) -> App:
-    digests = tuple(bytes.fromhex(text) for text in entry["secret_sha256"])
-    if not digests or any(len(digest) != 32 for digest in digests):
-        raise ValueError("a secret's digest has 64 hex digits")
-    return App(AppId(str(entry["id"])), str(entry["name"]), digests, float(entry["created_at"]))
 
 
 def _sync_directory(path: Path) -> None:

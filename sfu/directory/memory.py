@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sfu.base.log import get_logger
 from sfu.directory.interface import Conflict
+from sfu.directory.watching import LocalWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from sfu.base.ids import AppId, NodeId, SessionId
     from sfu.directory.interface import App, NodeRecord, SessionCallback, StoredCertificate
     from sfu.negotiation.record import SessionRecord
-
-log = get_logger("directory")
 
 
 class MemoryDirectory:
@@ -29,7 +26,7 @@ class MemoryDirectory:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._sessions: dict[SessionId, SessionRecord] = {}
-        self._watches: dict[SessionId, set[_MemoryWatch]] = {}
+        self._watches: dict[SessionId, set[LocalWatch]] = {}
         self._apps: dict[AppId, App] = {}
         self._certificates: dict[str, StoredCertificate] = {}
         self._nodes: dict[NodeId, tuple[NodeRecord, float]] = {}  # and when its lease ends
@@ -80,9 +77,9 @@ class MemoryDirectory:
         """The number of sessions of all apps."""
         return len(self._sessions)
 
-    def watch(self, session: SessionId, callback: SessionCallback) -> _MemoryWatch:
+    def watch(self, session: SessionId, callback: SessionCallback) -> LocalWatch:
         """Call `callback` with the session as it stands, then after each change."""
-        watch = _MemoryWatch(lambda: callback(self._sessions.get(session)), self._forget_watch, session)
+        watch = LocalWatch(lambda: callback(self._sessions.get(session)), self._forget_watch, session)
         self._watches.setdefault(session, set()).add(watch)
         watch.wake()
         return watch
@@ -149,39 +146,9 @@ class MemoryDirectory:
         for watch in self._watches.get(session, ()):
             watch.wake()
 
-    def _forget_watch(self, watch: _MemoryWatch) -> None:
+    def _forget_watch(self, watch: LocalWatch) -> None:
         watches = self._watches.get(watch.session)
         if watches is not None:
             watches.discard(watch)
             if not watches:
                 del self._watches[watch.session]
-
-
-class _MemoryWatch:
-    """One watcher. Changes until the loop comes round are merged into one call."""
-
-    def __init__(
-        self, tell: Callable[[], None], forget: Callable[[_MemoryWatch], None], session: SessionId
-    ) -> None:
-        self.session = session
-        self._tell = tell
-        self._forget = forget
-        self._handle: asyncio.Handle | None = None
-
-    def wake(self) -> None:
-        """Tell of the session's state when the loop comes round."""
-        if self._handle is None:
-            self._handle = asyncio.get_running_loop().call_soon(self._call)
-
-    def close(self) -> None:
-        """No further call of the callback."""
-        if self._handle is not None:
-            self._handle.cancel()
-        self._forget(self)
-
-    def _call(self) -> None:
-        self._handle = None
-        try:
-            self._tell()
-        except Exception:
-            log.exception("directory.watch_callback_failed", session=self.session)

@@ -26,6 +26,10 @@ TransportState = Literal["new", "connected", "disconnected", "closed"]
 DtlsRole = Literal["client", "server"]
 
 
+RECORD_FORMAT = 1
+"""Counts what a version that does not know it would lose or misread: each new field of a record, for one."""
+
+
 class RecordError(ValueError):
     """Bytes that are no session record."""
 
