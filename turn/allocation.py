@@ -101,6 +101,10 @@ class Allocation:
         other = self._numbers.get(peer, number)
         return other != number and self._channels[other].until > now
 
+    def is_bound(self, number: int, now: float) -> bool:
+        """Whether a binding of `number` is alive."""
+        return number in self._channels and self._channels[number].until > now
+
     def room_for_channel(self, number: int, limit: int, now: float) -> bool:
         """Whether a binding of `number` fits; those that are over make room."""
         if number in self._channels or len(self._channels) < limit:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Final
 
 from sfu.base.log import get_logger
 from turn.allocation import AllocationId
-from turn.relay import StaleHandle, TableFull
+from turn.relay import Relay, StaleHandle, TableFull
 from turn.relays import Usage
 from turn.streams import StreamId
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
     from sfu.net.address import Path
     from turn.allocation import Peer
+    from turn.limits import Bounds
     from turn.ports import RelaySocket
-    from turn.relay import Relay
     from turn.streams import Streams
     from turn.tuples import FiveTuple
 
@@ -27,7 +28,27 @@ if TYPE_CHECKING:
 
 log = get_logger("turn")
 
+PEERS_MOST: Final = 1 << 20
+"""Permissions, and channels, of all allocations; the memory of each is taken when it is used. Chosen."""
+
 _FAMILIES: Final = {4: socket.AF_INET, 16: socket.AF_INET6}
+
+
+def make_relay(bounds: Bounds, *, peer_connections: int = 0) -> Relay:
+    """A relay with room for what the bounds let clients have, and for so many data connections."""
+    permissions_each = bounds.permissions + bounds.channels  # what is over stays while a channel stands on it
+    return Relay(
+        seed=token_bytes(16),
+        allocations_max=bounds.allocations,
+        permissions_max=min(bounds.allocations * permissions_each, PEERS_MOST),
+        channels_max=min(bounds.allocations * bounds.channels, PEERS_MOST),
+        permissions_each=permissions_each,
+        channels_each=bounds.channels,
+        streams_max=bounds.allocations + bounds.strangers + 2 * peer_connections,  # each has two ends
+        stranger_bytes=bounds.stranger_bytes,
+        control_bytes=bounds.control_bytes,
+        write_queue=bounds.write_queue_bytes,
+    )
 
 
 class DataPath:
@@ -125,6 +146,10 @@ class DataPath:
             to_client_packets=counts["packets_out"],
             to_client_bytes=counts["bytes_out"],
         )
+
+    def has_room(self, allocation: AllocationId, permissions: int, channels: int) -> bool:
+        """Whether its tables have room for so many more."""
+        return self._relay.has_room(allocation, permissions, channels)
 
     def permit(self, allocation: AllocationId, ip: bytes, until: float, *, own_ports: bool) -> None:
         """Permit a peer."""

@@ -341,6 +341,7 @@ class Limit(Enum):
     ADDRESS = "allocations_per_address"
     PERMISSIONS = "permissions"
     CHANNELS = "channels"
+    PEERS_IN_ALL = "peers_in_all"  # permissions and channels of all allocations, which have tables
     PEERS = "peers"
     REPLIES = "replies"
     FAILURES = "failures"

@@ -22,7 +22,7 @@ from turn.auth import Authenticator
 from turn.certificate import CertificateError
 from turn.connections import TCP_RELAY, Connections, connection_bounds_of
 from turn.credentials import REALM, REVOKED, SECRETS, Credentials, Keys
-from turn.datapath import DataPath
+from turn.datapath import DataPath, make_relay
 from turn.metrics import ExportedRelay, UsageMeter
 from turn.networks import Networks
 from turn.nonce import Nonces
@@ -31,7 +31,7 @@ from turn.peer_sockets import PeerSockets, listening_socket
 from turn.ports import PORTS, RESERVATIONS, RESERVATIONS_PER_USER, RelayPorts, parse_range
 from turn.proxied import PROXIES
 from turn.records import record
-from turn.relay import BadCertificate, Relay
+from turn.relay import BadCertificate
 from turn.server import Server
 from turn.streams import Streams
 from turn.tcp import TcpService
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sfu.base.settings import Config
+    from turn.relay import Relay
     from turn.told import Media
 
 
@@ -215,19 +216,7 @@ class TurnNode:
             )
         except ValueError as error:
             raise TurnError(str(error)) from error
-        relay = Relay(
-            seed=secrets.token_bytes(16),
-            allocations_max=bounds.allocations,
-            permissions_each=bounds.permissions,
-            channels_each=bounds.channels,
-            # a data connection has two ends
-            streams_max=bounds.allocations
-            + bounds.strangers
-            + 2 * config[TCP_RELAY] * connection_bounds.connections,
-            stranger_bytes=bounds.stranger_bytes,
-            control_bytes=bounds.control_bytes,
-            write_queue=bounds.write_queue_bytes,
-        )
+        relay = make_relay(bounds, peer_connections=connection_bounds.connections if config[TCP_RELAY] else 0)
         relay.set_own_ports(peers.own_ports())
         relay.set_told(
             [(packed_host(at.told), at.low, at.high, packed_host(at.host), at.first) for at in told]

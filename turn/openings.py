@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sfu.base.log import get_logger
 from sfu.net.address import packed_host
 from sfu.wire.turn import encode_address_error_code
 from turn.allocate import FAMILIES, Parity
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from turn.allocate import Wanted
     from turn.ports import RelayPorts, Taken
+
+log = get_logger("turn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,11 @@ class Opener:
         if wanted.also is not None:
             return self._open_both(ports, wanted)
         if wanted.parity is Parity.PAIR:
-            pair = ports.take_pair(self._hosts[wanted.family].host, owner, now)
+            try:
+                pair = ports.take_pair(self._hosts[wanted.family].host, owner, now)
+            except OSError as error:
+                _note(error)
+                pair = None
             if pair is None:
                 raise Rejected(508)
             return Opening((self._opened(pair[0]),), token=pair[1])
@@ -147,8 +154,17 @@ class Opener:
 
     def _open_one(self, ports: RelayPorts, family: int, parity: Parity) -> Opened | None:
         host = self._hosts[family].host
-        taken = ports.take(host) if parity is Parity.ANY else ports.take_even(host)
+        try:
+            taken = ports.take(host) if parity is Parity.ANY else ports.take_even(host)
+        except OSError as error:
+            _note(error)
+            return None
         return None if taken is None else self._opened(taken)
 
     def _opened(self, taken: Taken) -> Opened:
         return Opened(taken, self._told[taken.host])
+
+
+def _note(error: OSError) -> None:
+    """The system has no socket for us, whatever the port: no descriptor, no memory, no such address."""
+    log.warning("turn.no_socket", error=str(error))

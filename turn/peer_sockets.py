@@ -66,8 +66,8 @@ class PeerSockets:
 
     def listen(self, allocation: AllocationId, size: int, sock: RelaySocket) -> None:
         """Accept connections of peers from now on."""
-        listening = self._listening[allocation, size] = socket.socket(fileno=sock.detach())
-        asyncio.get_running_loop().add_reader(listening.fileno(), self._on_peers, (allocation, size))
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._on_peers, (allocation, size))
+        self._listening[allocation, size] = socket.socket(fileno=sock.detach())
 
     def unlisten(self, allocation: AllocationId, size: int) -> None:
         """Close a relayed address."""

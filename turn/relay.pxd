@@ -247,6 +247,7 @@ cdef struct Listener:
     int family
     bint bound                   # to one address, so that none need be told with each datagram ...
     uint8_t local[16]            # ... this one
+    uint64_t mark                # in the hashes of paths to it
     uint32_t want                # datagrams to ask for
     uint32_t overflow            # losses that were told last
 
@@ -351,7 +352,7 @@ cdef class Relay:
     cdef Permission *permissions
     cdef Channel *channels
     cdef Control *controls
-    cdef hash_t by_path          # hash of a path -> allocation
+    cdef hash_t by_path          # hash of a path and its listener -> allocation
     cdef hash_t by_channel       # allocation << 16 | number -> channel
     cdef hash_t by_peer          # hash of allocation and peer -> channel
     cdef hash_t by_ip            # hash of allocation and ip -> permission

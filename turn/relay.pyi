@@ -123,7 +123,7 @@ class Relay:
     def add(self, listener: int, path: Path, packets_per_s: int, bytes_per_s: int) -> int:
         """An allocation for the client on `path`; returns its handle. It may send, and be sent, so many
         datagrams and so many bytes of data a second, half a second's worth at once; 0 is no bound. Raises
-        TableFull, and ValueError where the path has one."""
+        TableFull, and ValueError where the path to this listener has one."""
 
     def attach(self, handle: int, fd: int) -> None:
         """Give an allocation a relay socket: bound, UDP, of IPv4 or of IPv6 alone; one of each at most.
@@ -145,6 +145,10 @@ class Relay:
         an address goes where it leads, and what comes from there is that peer's, unless the client has a
         permission for the address that it comes from. Permissions, channels and indications have the address
         that is told. To be said before anything is bound."""
+
+    def has_room(self, handle: int, permissions: int, channels: int) -> bool:
+        """Whether the tables of all allocations have room for so many more of this one; what is over makes
+        room first."""
 
     def permit(self, handle: int, ip: bytes, until_us: int, own_ports: bool) -> None:
         """A permission, or a new end and kind of one. With `own_ports` the address is one of this

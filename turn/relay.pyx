@@ -256,6 +256,7 @@ cdef class Relay:
             raise OSError(errno, os.strerror(errno))
         self.listeners[i].used = True
         self.listeners[i].fd, self.listeners[i].family, self.listeners[i].bound = fd, family, bound
+        self.listeners[i].mark = hash_mix(i + 1)
         self.listeners[i].overflow = 0
         self.listeners[i].want = 1
         return i
@@ -488,7 +489,7 @@ cdef class Relay:
     def add(self, uint32_t listener, bytes path not None, uint64_t packets_per_s, uint64_t bytes_per_s):
         cdef const uint8_t *key = path_key(path)
         cdef Listener *l = self.listener_of(listener)
-        cdef uint64_t hashed = hash_bytes(&self.by_path, key, BATCH_PATH)
+        cdef uint64_t hashed = path_hash(self, listener, key)
         cdef batch_destination to
         cdef Allocation *a
         cdef uint32_t i
@@ -565,12 +566,16 @@ cdef class Relay:
             t.low, t.high, t.local_low = low, high, local_low
         self.told_count = len(rows)
 
+    def has_room(self, uint64_t handle, uint32_t permissions, uint32_t channels):
+        make_room(self, self.allocation_of(handle), permissions, channels)
+        return tables_have_room(self, permissions, channels)
+
     def permit(self, uint64_t handle, bytes ip not None, int64_t until_us, bint own_ports):
         cdef uint32_t owner = self.allocation_of(handle)
         cdef uint8_t key[16]
         cdef uint32_t i
         fill_ip(key, ip)
-        make_room(self, owner)
+        make_room(self, owner, 1, 1)
         i = permission_find(self, owner, key)
         if i == NONE:
             i = permission_put(self, owner, key)
@@ -587,7 +592,7 @@ cdef class Relay:
             raise ValueError(f"a channel of 0x4000 to 0x7fff and a port, not {channel:#x} and {port}")
         fill_ip(peer, ip)
         store16(peer + 16, port)
-        make_room(self, owner)
+        make_room(self, owner, 1, 1)
         permission = permission_find(self, owner, peer)
         if permission == NONE:
             raise ValueError("a channel needs a permission first")

@@ -41,6 +41,10 @@ class Relay(Protocol):
         """Forget an allocation and close its sockets."""
         ...
 
+    def has_room(self, allocation: AllocationId, permissions: int, channels: int) -> bool:
+        """Whether all allocations together leave room for so many more of this one."""
+        ...
+
     def permit(self, allocation: AllocationId, ip: bytes, until: float, *, own_ports: bool) -> None:
         """Let datagrams pass between the client and `ip`; with `own_ports` only at this deployment's."""
         ...

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter
 
+from sfu.base.log import get_logger
 from sfu.base.timers import Timers
 from sfu.wire import stun
 from sfu.wire import turn as wire
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
     from turn.credentials import Credential
     from turn.events import Event
     from turn.limits import Limits
-    from turn.openings import Opener, Opening
+    from turn.openings import Opened, Opener, Opening
     from turn.policy import PeerPolicy
-    from turn.relays import PeerSockets, Relay
+    from turn.relays import PeerSockets, Relay, Usage
     from turn.tuples import FiveTuple
 
 Attributes = list[tuple[int, bytes]]
@@ -51,6 +52,8 @@ Attributes = list[tuple[int, bytes]]
 FIRST_CHANNEL: Final = 0x4000  # RFC 8656 12
 _RELEASED_S: Final = 40.0  # RFC 8489 6.3.1: how long a request may be repeated on UDP
 _RELEASED_KEPT: Final = 10_000
+
+log = get_logger("turn")
 
 _ignored = Counter("orchard_turn_ignored_total", "STUN messages that got no answer", ["reason"])
 
@@ -223,16 +226,33 @@ class Server:
         allocation = Allocation(
             handle, request.client, credential, transaction_id, request.now, wanted.transport
         )
-        for opened in opening.opened:
-            size = len(opened.ip)
-            allocation.relayed[size] = Relayed(opened.taken, request.now + lifetime)
-            if wanted.transport is RelayTransport.TCP:
-                self._tcp.listen(allocation, size, opened.taken.sock)
-            else:
-                self._relay.attach(handle, opened.taken.sock)
+        try:
+            for opened in opening.opened:
+                self._attach(allocation, opened, request.now + lifetime)
+        except OSError as error:
+            log.warning("turn.not_attached", error=str(error))
+            self._detach(allocation)
+            self._opener.close(opening, wanted.transport)
+            raise Rejected(508) from error
         allocation.answer = request.success(*self._granted(request, opening, lifetime))
         self._keep(allocation)
         return allocation.answer
+
+    def _attach(self, allocation: Allocation, opened: Opened, until: float) -> None:
+        """Let a relayed address be the allocation's. Raises OSError, and then it is not."""
+        size = len(opened.ip)
+        if allocation.transport is RelayTransport.TCP:
+            self._tcp.listen(allocation, size, opened.taken.sock)
+        else:
+            self._relay.attach(allocation.id, opened.taken.sock)
+        allocation.relayed[size] = Relayed(opened.taken, until)
+
+    def _detach(self, allocation: Allocation) -> Usage:
+        """Close its relayed addresses; what it has relayed."""
+        if allocation.transport is RelayTransport.TCP:
+            for size in allocation.relayed:
+                self._tcp.close(allocation, size)
+        return self._relay.remove(allocation.id)
 
     def _granted(self, request: Request, opening: Opening, lifetime: int) -> Attributes:
         message = request.message
@@ -335,7 +355,8 @@ class Server:
         if not allocation.room_for_channel(number, self._limits.bounds.channels, request.now):
             refuse(Limit.CHANNELS)
             raise Rejected(508)
-        self._room_for_peers(allocation, {peer.ip}, request.now)
+        channels = 0 if allocation.is_bound(number, request.now) else 1
+        self._room_for_peers(allocation, {peer.ip}, request.now, channels=channels)
         self._permit(allocation, peer.ip, verdict, request.now)
         self._relay.bind(allocation.id, number, peer, allocation.bind(number, peer, request.now))
         return request.success()
@@ -348,11 +369,19 @@ class Server:
             raise Rejected(403)
         return verdict
 
-    def _room_for_peers(self, allocation: Allocation, ips: set[bytes], now: float) -> None:
-        """Raise Rejected (508) unless all of `ips` may be permitted; those that are cost nothing."""
+    def _room_for_peers(
+        self, allocation: Allocation, ips: set[bytes], now: float, *, channels: int = 0
+    ) -> None:
+        """Raise Rejected (508) unless all of `ips` may be permitted, and so many new channels be bound; those
+        that are permitted cost nothing."""
         new = {ip for ip in ips if not allocation.is_permitted(ip, now)}
         if not allocation.room_for_permissions(ips, self._limits.bounds.permissions, now):
             refuse(Limit.PERMISSIONS)
+            raise Rejected(508)
+        if allocation.transport is RelayTransport.UDP and not self._relay.has_room(
+            allocation.id, len(new), channels
+        ):
+            refuse(Limit.PEERS_IN_ALL)
             raise Rejected(508)
         if new and not self._limits.may_add_peers(allocation.id, len(new), now):
             raise Rejected(508)
@@ -458,10 +487,7 @@ class Server:
         if not self._by_user[username]:
             del self._by_user[username]
         self._timers.set(allocation.id, None)
-        if allocation.transport is RelayTransport.TCP:
-            for size in allocation.relayed:
-                self._tcp.close(allocation, size)
-        usage = self._relay.remove(allocation.id)
+        usage = self._detach(allocation)
         for relayed in allocation.relayed.values():
             self._opener.release(relayed.taken, allocation.transport)
         self._limits.ended(username, allocation.client.ip, allocation.id)

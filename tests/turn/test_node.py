@@ -161,6 +161,21 @@ class RawClient:
         )
 
 
+async def test_a_client_with_one_socket_has_an_allocation_at_each_port() -> None:
+    node = TurnNode(config(udp=["127.0.0.1:0", "127.0.0.1:0"]), keys=Keys({KEY: (SECRET.encode(),)}))
+    node.start()
+    client = RawClient(node, node.credentials.mint(KEY, 600, "", time.time()))
+    asked = (TurnAttribute.REQUESTED_TRANSPORT, encode_requested_transport(17))
+    for number, listen in enumerate(node.listens):
+        client.sock.connect(("127.0.0.1", listen.port))
+        client.named.clear()
+        answer = await client.ask(Method.ALLOCATE, asked, transaction=b"%012d" % number)
+        assert answer.message_class is MessageClass.SUCCESS
+    assert len(node.server) == 2
+    node.stop()
+    client.sock.close()
+
+
 async def test_P6_a_client_is_told_that_nobody_is_at_a_peers_port(node: TurnNode) -> None:
     client = RawClient(node, node.credentials.mint(KEY, 600, "", time.time()))
     await client.allocate()

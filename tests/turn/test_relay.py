@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sfu.net.address import Address, local_host, make_path, remote_address
+from sfu.net.udp import open_udp
 from sfu.wire import stun
 from sfu.wire.turn import Method, TurnAttribute
 from tests.turn.relay_lab import (
@@ -680,6 +681,30 @@ def test_ten_thousand_datagrams_make_no_python_object(lab: Lab) -> None:
     assert abs(after - before) < 20
 
 
+def test_a_client_with_one_socket_has_an_allocation_by_each_listener(lab: Lab) -> None:
+    other = lab.stack.enter_context(open_udp("127.0.0.1", 0, setting="--listen"))
+    listener = lab.relay.add_listener(other.fileno(), other.family)
+    first, peer, relayed = lab.pair()
+    second = Client(lab, first.path, first.sock, lab.relay.add(listener, first.path, 0, 0))
+    also = second.relayed_at("127.0.0.1")
+    second.permit(peer)
+    for client in (first, second):
+        client.bind(CHANNEL, peer)
+    for to in (lab.listens, other.getsockname()):
+        first.sock.sendto(channel_data(CHANNEL, b"x"), to)
+        lab.run()
+    assert [peer.sock.recvfrom(10)[1] for _ in range(2)] == [relayed, also]
+    for to in (relayed, also):
+        peer.sock.sendto(b"y", to)
+        lab.run()
+    assert [first.sock.recvfrom(10)[1] for _ in range(2)] == [lab.listens, other.getsockname()]
+    lab.relay.remove(first.handle)
+    first.sock.sendto(channel_data(CHANNEL, b"x"), lab.listens)
+    first.sock.sendto(channel_data(CHANNEL, b"z"), other.getsockname())
+    lab.run()
+    assert (peer.sock.recv(10), lab.dropped()) == (b"z", {"no_allocation": 1})
+
+
 # what the kernel says
 
 
@@ -882,6 +907,26 @@ def test_every_table_has_its_bound_and_what_is_over_makes_room() -> None:
             "streams": 0,
             "splices": 0,
         }
+
+
+def test_there_is_room_for_what_is_left_and_what_is_over() -> None:
+    with Lab(allocations_max=2, permissions_max=3, channels_max=2) as lab:
+        lab.run()
+        first, second = lab.client(), lab.client()
+        peers = [lab.peer(f"127.0.0.{i + 1}") for i in range(3)]
+        first.permit(peers[0])
+        first.permit(peers[1], until_us=lab.now + 1)
+        first.bind(CHANNEL, peers[0], until_us=lab.now + 1)
+
+        def room(permissions: int, channels: int) -> bool:
+            return lab.relay.has_room(second.handle, permissions, channels)
+
+        assert (room(1, 1), room(0, 0)) == (True, True)
+        lab.now += LIFE_US // 2
+        lab.relay.on_readable(lab.now)
+        assert (room(2, 2), room(3, 0), room(0, 3)) == (True, False, False)
+        lab.relay.remove(first.handle)
+        assert (room(3, 2), room(4, 0)) == (True, False)
 
 
 def test_a_channel_bound_anew_is_bound_once(lab: Lab) -> None:

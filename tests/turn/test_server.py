@@ -27,6 +27,7 @@ from tests.turn.world import (
     relayed,
 )
 from turn.allocate import IPV4, IPV6
+from turn.connections import ConnectionBounds
 from turn.events import Allocated, Ended, EndReason, Permitted
 from turn.tuples import FiveTuple, Transport
 
@@ -34,6 +35,7 @@ IPV6_ASKED = (TurnAttribute.REQUESTED_ADDRESS_FAMILY, wire.encode_address_family
 IPV4_ASKED = (TurnAttribute.REQUESTED_ADDRESS_FAMILY, wire.encode_address_family(1))
 BOTH_ASKED = (TurnAttribute.ADDITIONAL_ADDRESS_FAMILY, wire.encode_address_family(2))
 EVEN = (TurnAttribute.EVEN_PORT, wire.encode_even_port(reserves_next=False))
+TCP = (TurnAttribute.REQUESTED_TRANSPORT, wire.encode_requested_transport(6))
 PAIR = (TurnAttribute.EVEN_PORT, wire.encode_even_port(reserves_next=True))
 STRANGER = 0x7FFD  # an attribute that must be understood, and is not
 
@@ -200,7 +202,7 @@ class TestAllocate:
         [
             ((), 400),
             (((TurnAttribute.REQUESTED_TRANSPORT, b"\x11"),), 400),
-            (((TurnAttribute.REQUESTED_TRANSPORT, wire.encode_requested_transport(6)),), 442),
+            ((TCP,), 442),
             (((TurnAttribute.REQUESTED_TRANSPORT, wire.encode_requested_transport(132)),), 442),
         ],
     )
@@ -302,6 +304,33 @@ class TestAllocate:
     def test_the_server_has_so_many_allocations(self) -> None:
         world = World(allocations=2)
         assert [code_of(world.client().allocate()) for _ in range(3)] == [200, 200, 508]
+
+    @pytest.mark.parametrize("more", [(), (PAIR,), (BOTH_ASKED,)])
+    @pytest.mark.parametrize("descriptors", [0, 1])
+    def test_a_system_without_descriptors_is_508_and_loses_no_port(
+        self, world: World, more: tuple[tuple[int, bytes], ...], descriptors: int
+    ) -> None:
+        world.descriptors = descriptors
+        client = world.client()
+        codes = [code_of(world.client().allocate(*more)) for _ in range(3)]
+        assert codes[descriptors:] == [508] * (3 - descriptors)
+        world.descriptors = 10_000
+        assert len(world.ports) == world.open_sockets() == len(world.server)
+        assert code_of(client.allocate(*more)) == 200
+
+    @pytest.mark.parametrize("wanted", [UDP, TCP])
+    @pytest.mark.parametrize("watched", [0, 1])
+    def test_a_socket_that_the_system_can_not_watch_is_508_and_nothing_is_left(
+        self, wanted: tuple[int, bytes], watched: int
+    ) -> None:
+        world = World(tcp=ConnectionBounds())
+        client = world.client(transport=Transport.TCP)
+        world.relay.watched = world.peers.watched = watched
+        assert client.code(Method.ALLOCATE, wanted, BOTH_ASKED) == 508
+        assert (len(world.server), len(world.limits), len(world.relay.allocations)) == (0, 0, 0)
+        assert world.open_sockets() == len(world.ports) == len(world.tcp_ports) == 0
+        world.relay.watched = world.peers.watched = 2
+        assert client.code(Method.ALLOCATE, wanted, BOTH_ASKED) == 200
 
     def test_a_relay_without_room_is_508_and_keeps_no_port(self) -> None:
         world = World(relay_room=1)
@@ -462,6 +491,21 @@ class TestPermissions:
         assert client.permit(peers[3]) == 508
         world.advance(300)
         assert client.permit(peers[3]) == 200
+
+    def test_when_all_allocations_together_have_what_there_is_room_for_new_peers_are_508(
+        self, world: World, client: Client
+    ) -> None:
+        client.allocate()
+        assert client.permit(PEER) == 200
+        assert client.bind(0x4000, PEER) == 200
+        world.relay.peers_left = 1
+        assert client.permit(PEER, OTHER) == 200  # of which one is new
+        world.relay.peers_left = 0
+        assert client.permit(OTHER, Address("198.18.0.9", 1)) == 508
+        assert client.bind(0x4001, OTHER) == 508
+        assert set(client.notes.permissions) == {packed_host(PEER.host), packed_host(OTHER.host)}
+        assert client.bind(0x4000, PEER) == 200
+        assert client.permit(PEER, OTHER) == 200
 
     def test_an_allocation_names_so_many_new_peers_a_second(self) -> None:
         world = World(peers_burst=2, peers_per_s=1)

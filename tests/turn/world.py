@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import itertools
 import random
@@ -23,7 +24,7 @@ from turn.nonce import Nonces
 from turn.openings import Opener, RelayHost
 from turn.policy import PeerPolicy
 from turn.ports import RelayPorts, RelaySocket
-from turn.relays import Usage
+from turn.relays import Relay, Usage
 from turn.server import Server
 from turn.tuples import FiveTuple, Transport
 
@@ -72,6 +73,8 @@ class NotingRelay:
 
     def __init__(self, room: int = 1000) -> None:
         self.room = room
+        self.peers_left = 1000
+        self.watched = 1000  # sockets that the system watches
         self.allocations: dict[AllocationId, Notes] = {}
         self._ids = itertools.count(1)
 
@@ -84,6 +87,8 @@ class NotingRelay:
 
     def attach(self, allocation: AllocationId, sock: RelaySocket) -> None:
         assert isinstance(sock, NoSocket)
+        if self.watched == sum(len(notes.sockets) for notes in self.allocations.values()):
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.allocations[allocation].sockets[len(packed_host(sock.host))] = sock
 
     def detach(self, allocation: AllocationId, size: int) -> None:
@@ -96,6 +101,10 @@ class NotingRelay:
         for sock in self.allocations.pop(allocation).sockets.values():
             sock.close()
         return Usage()
+
+    def has_room(self, allocation: AllocationId, permissions: int, channels: int) -> bool:
+        assert allocation in self.allocations
+        return self.peers_left >= permissions + channels
 
     def permit(self, allocation: AllocationId, ip: bytes, until: float, *, own_ports: bool) -> None:
         self.allocations[allocation].permissions[ip] = until, own_ports
@@ -116,9 +125,12 @@ class NotingSockets:
         self.bound: dict[ConnectionId, FiveTuple] = {}
         self.closed: list[ConnectionId] = []
         self.can_bind = True
+        self.watched = 1000
 
     def listen(self, allocation: AllocationId, size: int, sock: RelaySocket) -> None:
         assert isinstance(sock, NoSocket)
+        if self.watched == len(self.listening):
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.listening[allocation, size] = sock
 
     def unlisten(self, allocation: AllocationId, size: int) -> None:
@@ -151,6 +163,7 @@ class World:
         relay_room: int = 1000,
         tcp: ConnectionBounds | None = None,
         public: bool = True,
+        relay: Relay | None = None,
         **bounds: Any,
     ) -> None:
         self.now = 100.0
@@ -158,6 +171,7 @@ class World:
         self.relay = NotingRelay(relay_room)
         self.sockets: list[NoSocket] = []
         self.refused: set[tuple[str, int]] = set()  # addresses that other programs hold
+        self.descriptors = 10_000
         self.ports = RelayPorts(50000, 50999, bind=self._bind, random=random.Random(1))
         self.tcp_ports = RelayPorts(50000, 50999, bind=self._bind, random=random.Random(2))
         self.limits = Limits(Bounds(**bounds), bytes(16))
@@ -171,7 +185,7 @@ class World:
         )
         self.server = Server(
             authenticator=Authenticator(Nonces(bytes(16)), self.credentials),
-            relay=self.relay,
+            relay=relay or self.relay,
             opener=Opener(
                 self.ports, BOTH if hosts is None else hosts, tcp=None if tcp is None else self.tcp_ports
             ),
@@ -187,9 +201,11 @@ class World:
     def wall_now(self) -> float:
         return WALL + self.now
 
-    def _bind(self, host: str, port: int) -> NoSocket | None:
+    def _bind(self, host: str, port: int) -> RelaySocket | None:
         if (host, port) in self.refused:
             return None
+        if self.open_sockets() == self.descriptors:
+            raise OSError(errno.EMFILE, "Too many open files")
         self.sockets.append(NoSocket(host, port))
         return self.sockets[-1]
 

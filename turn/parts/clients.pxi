@@ -131,7 +131,7 @@ cdef int client_datagram(
     if kind == FRAME_STUN:
         return hand_up(r, listener, path, data, size, index != NONE)
     if kind == FRAME_CHANNEL or kind == FRAME_SEND:
-        if index == NONE or r.allocations[index].listener != listener:
+        if index == NONE:
             return drop(r, DROP_NO_ALLOCATION)
         if kind == FRAME_CHANNEL:
             return channel_in(r, index, data, size, traffic)
@@ -160,7 +160,7 @@ cdef void listener_read(Relay r, uint32_t listener) noexcept nogil:
             continue
         if l.bound:
             memcpy(slot.path + 18, l.local, 16)
-        index = allocation_find(r, slot.path)
+        index = allocation_find(r, listener, slot.path)
         at = 0
         while True:   # once where it is one datagram, of no bytes too
             size = slot.size - at if slot.size - at < slot.segment else slot.segment

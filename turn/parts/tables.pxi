@@ -47,10 +47,15 @@ cdef inline uint64_t owned_key(const hash_t *table, uint32_t owner, const uint8_
 # allocations
 
 
-cdef inline uint32_t allocation_find(Relay r, const uint8_t *path) noexcept nogil:
-    """The allocation of the client on this path, or NONE."""
-    cdef uint32_t i = hash_find(&r.by_path, hash_bytes(&r.by_path, path, BATCH_PATH))
-    if i != NONE and memcmp(r.allocations[i].path, path, BATCH_PATH) != 0:
+cdef inline uint64_t path_hash(Relay r, uint32_t listener, const uint8_t *path) noexcept nogil:
+    """A path has no port of ours: a client with one socket may have an allocation by each listener."""
+    return hash_bytes(&r.by_path, path, BATCH_PATH) ^ r.listeners[listener].mark
+
+
+cdef inline uint32_t allocation_find(Relay r, uint32_t listener, const uint8_t *path) noexcept nogil:
+    """The allocation of the client on this path to this listener, or NONE."""
+    cdef uint32_t i = hash_find(&r.by_path, path_hash(r, listener, path))
+    if i != NONE and (r.allocations[i].listener != listener or memcmp(r.allocations[i].path, path, BATCH_PATH) != 0):
         return NONE
     return i
 
@@ -190,14 +195,16 @@ cdef void sweep(Relay r, uint32_t owner) noexcept nogil:
             link = &r.permissions[link[0]].next
 
 
-cdef void make_room(Relay r, uint32_t owner) noexcept nogil:
-    """Before an allocation gets more: take out what is over of it and, if a table is full, of all allocations, at most
-    once in SWEEP_US."""
+cdef inline bint tables_have_room(Relay r, uint32_t permissions, uint32_t channels) noexcept nogil:
+    return permissions <= r.permissions_max - r.permission_live and channels <= r.channels_max - r.channel_live
+
+
+cdef void make_room(Relay r, uint32_t owner, uint32_t permissions, uint32_t channels) noexcept nogil:
+    """Before an allocation gets so many more: take out what is over of it and, if a table has no room then, of all
+    allocations, at most once in SWEEP_US."""
     cdef uint32_t i
     sweep(r, owner)
-    if r.permission_live < r.permissions_max and r.channel_live < r.channels_max:
-        return
-    if r.now_us - r.swept_us < SWEEP_US:
+    if tables_have_room(r, permissions, channels) or r.now_us - r.swept_us < SWEEP_US:
         return
     r.swept_us = r.now_us
     for i in range(r.allocation_top):
