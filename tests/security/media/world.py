@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -112,7 +113,7 @@ class Caller:
         self.credentials = new_credentials()
         self.ssrc = secrets.randbits(31) | 1
         self.failed: Exception | None = None
-        self.answers = 0  # STUN responses that were signed
+        self.answers: Counter[bytes] = Counter()  # STUN responses, by the transaction that they are of
         self.said_goodbye = False
         self.rtp: list[RtpPacket] = []
         self.rtcp: list[RtcpPacket] = []
@@ -256,7 +257,7 @@ class Caller:
         checks, handshake = self._checks, self._handshake
         assert checks is not None
         if data[0] < 4:
-            self.answers += 1
+            self.answers[transaction_of(data)] += 1
             checks.receive_datagram(data, self.site.address, now)
             if checks.state is State.VALID and handshake is None:
                 handshake = self._handshake = Handshake(IDENTITY, self._fingerprint, now)
@@ -324,6 +325,11 @@ def check_of(
         attributes,
         key=pwd.encode(),
     )
+
+
+def transaction_of(message: bytes) -> bytes:
+    """The id that a STUN message and the answer to it share."""
+    return message[8:20]
 
 
 def client_hello() -> bytes:
