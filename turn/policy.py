@@ -81,7 +81,7 @@ _NEVER_NETWORKS = Networks(_NEVER)
 _LOOPBACK_NETWORKS = Networks(_LOOPBACK)
 _SPECIAL_NETWORKS = Networks(_SPECIAL_IPV4 + _SPECIAL_IPV6)
 _GLOBAL_NETWORKS = Networks(_GLOBAL_IPV6)
-_TUNNELLED = Networks(("2001::/32", "2002::/16"))
+_NEVER_CLIENTS = Networks([text for text in _NEVER if text != "fe80::/10"])
 
 
 def _wrong_allowed(texts: Sequence[str]) -> str | None:
@@ -213,8 +213,10 @@ class PeerPolicy:
         return Verdict.DENIED if verdict is Verdict.OWN_PORTS and ip not in self._relays else verdict
 
     def allows_client(self, ip: bytes) -> bool:
-        """Whether clients may come from `ip`: not through Teredo or 6to4 (RFC 8656 21.4)."""
-        return len(ip) in (4, 16) and ip not in _TUNNELLED
+        """Whether clients may come from `ip`: not through Teredo or 6to4 (RFC 8656 21.4), nor from another
+        form that carries an IPv4 address: all of IPv4 may be one /64 then, which limits take for one client.
+        """
+        return _is_of_a_host(ip, _NEVER_CLIENTS)
 
     def own_ports(self, ip: bytes | None = None) -> tuple[PortRange, ...]:
         """The ports at which this machine may be reached, in order: at `ip`, or at any of its addresses.
@@ -245,11 +247,15 @@ def policy_of(
 
 
 def _can_be_peer(ip: bytes) -> bool:
+    return _is_of_a_host(ip, _NEVER_NETWORKS)
+
+
+def _is_of_a_host(ip: bytes, never: Networks) -> bool:
     if len(ip) == 4:
-        return ip not in _NEVER_NETWORKS
+        return ip not in never
     if len(ip) != 16 or ip[8:12] in _ISATAP:
         return False
-    return ip == _LOOPBACK_IPV6 or ip not in _NEVER_NETWORKS
+    return ip == _LOOPBACK_IPV6 or ip not in never
 
 
 def _is_public(ip: bytes) -> bool:

@@ -343,6 +343,18 @@ def test_d2_teredo_and_6to4_are_taken_neither_as_peers_nor_as_clients(peer: str)
         assert not policy.allows_client(packed(peer))
 
 
+@given(interesting_ipv4 | any_ipv4, st.binary(min_size=16, max_size=16))
+def test_no_client_comes_from_a_disguise_of_an_ipv4_address(ipv4: bytes, filling: bytes) -> None:
+    for name, ip in disguises(ipv4, filling).items():
+        if ip != packed("::1"):
+            assert not PeerPolicy(public=True).allows_client(ip), name
+
+
+@pytest.mark.parametrize("client", ["0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "ff02::1"])
+def test_no_client_comes_from_where_no_host_is(client: str) -> None:
+    assert not PeerPolicy(public=True).allows_client(packed(client))
+
+
 @pytest.mark.parametrize("client", ["8.8.8.8", "10.0.0.1", "127.0.0.1", "::1", "fe80::1", "2001:200::1"])
 def test_d2_other_clients_may_come(client: str) -> None:
     for policy in POLICIES.values():

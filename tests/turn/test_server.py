@@ -103,8 +103,11 @@ class TestSilence:
     def test_S1_bytes_that_are_no_message_get_no_answer(self, data: bytes) -> None:
         assert World().client().raw(data) is None
 
-    def test_D2_a_client_behind_teredo_gets_no_allocation(self, world: World) -> None:
-        client = world.client(host="2001:0:1::1")
+    @pytest.mark.parametrize("host", ["2001:0:1::1", "2002:c000:201::1", "64:ff9b::c000:201", "::192.0.2.1"])
+    def test_D2_a_client_behind_a_tunnel_or_a_translator_gets_no_allocation(
+        self, world: World, host: str
+    ) -> None:
+        client = world.client(host=host)
         assert client.raw(stun.build(Method.ALLOCATE, MessageClass.REQUEST, bytes(12))) is None
 
     def test_an_address_gets_so_many_errors_and_then_none(self, world: World, client: Client) -> None:
