@@ -6,10 +6,13 @@ A client waits for seconds between a few messages, so those of a run go side by 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hmac
 import re
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,13 +81,19 @@ class Said:
 
 
 async def client(
-    node: TurnNode, options: str, *, user: str, secret: str = SECRET, peer: int = 3480, wait_s: float = 60
+    node: TurnNode,
+    options: str,
+    *,
+    user: str | None = None,
+    secret: str = SECRET,
+    peer: int = 3480,
+    wait_s: float = 60,
 ) -> Said:
-    """Run coturn's client with its time-limited names; `user` tells the runs apart. Without a code it waited
-    for an answer for longer than `wait_s`."""
+    """Run coturn's client; with its time-limited names, if the options name nobody: `user` tells the runs
+    apart. Without a code it waited for an answer for longer than `wait_s`."""
     listens = node.tls_listens if " -S" in options else node.tcp_listens if "-t" in options else node.listens
     program = await asyncio.create_subprocess_exec(
-        *("turnutils_uclient", *options.split(), "-u", user, "-W", secret),
+        *("turnutils_uclient", *options.split(), *(("-u", user, "-W", secret) if user else ())),
         *("-p", str(listens[0].port), "-r", str(peer), "127.0.0.1"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -182,6 +191,36 @@ async def test_a_wrong_secret_is_of_no_use(node: TurnNode) -> None:
     wrong = await client(node, "-e 127.0.0.1 -X -g", user="user", secret="not the secret of this one")
     assert wrong.code == 255
     assert "Cannot complete Allocation" in wrong.text
+    assert len(node.server) == 0
+
+
+def name_until(expires_at: float) -> tuple[str, str]:
+    """A name that ends then, and its password."""
+    name = f"{int(expires_at)}:user"
+    return name, base64.b64encode(hmac.digest(SECRET.encode(), name.encode(), "sha1")).decode()
+
+
+async def test_what_is_refused_is_refused_to_coturns_client_too() -> None:
+    """Each line with its outcome: what may not be reached, who may not come, and how many."""
+    node = started(allocations_per_user="4")
+    over, over_password = name_until(time.time() - 60)
+    far, far_password = name_until(time.time() + 400_000)
+    holds, password = name_until(time.time() + 600)
+    lines = {
+        f"-e 10.0.0.1 -X -g -u {holds} -w {password}": r"error 403 \(Forbidden\)",
+        f"-e 169.254.169.254 -X -g -t -u user1 -W {SECRET}": r"error 403 \(Forbidden\)",
+        f"-e 127.0.0.1 -X -g -u {over} -w {over_password}": "Cannot complete Allocation",
+        f"-e 127.0.0.1 -X -g -u {far} -w {far_password}": "Cannot complete Allocation",
+        "-e 127.0.0.1 -X -g -u nobody -w none": "Cannot complete Allocation",
+        f"-e 127.0.0.1 -X -g -c -m 5 -u user2 -W {SECRET}": r"error 486 \(Allocation Quota Reached\)",
+    }
+    async with asyncio.TaskGroup() as group:
+        tasks = {line: group.create_task(client(node, line)) for line in lines}
+    node.stop()
+    for line, wanted in lines.items():
+        said = tasks[line].result()
+        assert said.code == 255, said.text
+        assert re.search(wanted, said.text), said.text
     assert len(node.server) == 0
 
 

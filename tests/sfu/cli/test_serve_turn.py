@@ -128,14 +128,16 @@ async def test_one_of_several_workers_listens_and_all_give_credentials_for_it(tm
     async with working(tmp_path / "data", *TURN) as workers:
         servers = [await ice_server(url, issued) for url in workers.urls]
         assert servers[0]["urls"] == servers[1]["urls"]
-        for server in servers:
-            (await allocate(server)).close()
+        held = [await allocate(server) for server in servers]
         for url, server in zip(reversed(workers.urls), servers, strict=True):
             assert (await ask(url, issued, f"{server['username']}/revoke")).status_code == 204
             await refused(server)
         _, log = await rest_of_output(workers.supervisor)
     started = [line for line in map(json.loads, log.splitlines()) if line["event"] == "turn.started"]
     assert [line["worker"] for line in started] == [0]
+    revoked = {line["user"] for line in map(json.loads, log.splitlines()) if line.get("reason") == "revoked"}
+    assert revoked == {server["username"] for server in servers}
+    assert len(held) == 2
 
 
 @pytest.mark.parametrize(("host", "is_named"), [("turn.example.org", True), ("", False)])
