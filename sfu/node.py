@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sfu.base.ids import NodeId
 from sfu.base.lag import LoopLag
@@ -16,6 +16,7 @@ from sfu.base.settings import ByteSize, Listen, Setting
 from sfu.directory.apps import given_app, wrong_given
 from sfu.directory.certificates import DAY_S, renew_certificates
 from sfu.directory.files import DataDirectory, DataDirectoryError, FilesDirectory
+from sfu.directory.interface import DirectoryError
 from sfu.media.control import MediaControl
 from sfu.media.limits import limits_of
 from sfu.negotiation.record import Fingerprint
@@ -84,6 +85,9 @@ APPS = Setting(
     help="Apps beside those of the data directory, ID:SECRET each",
     check=wrong_given,
 )
+
+_LOOK_S: Final = 0.25  # chosen: between two looks at whether a node that drains is empty
+
 log = get_logger("node")
 
 
@@ -192,12 +196,27 @@ class Node:
         return self._state
 
     def drain(self) -> None:
-        """Take no new sessions from now on; those that are there go on until `stop`."""
+        """Take no new sessions and TURN allocations from now on; those that are there go on until `stop`."""
         self._state = "draining"
         self.service.drain()
         if self.turn is not None:
             self.turn.drain()
         log.info("node.draining", **self.sizes())
+
+    async def empty(self) -> None:
+        """Until no session is left, those included that may still connect, and no TURN allocation."""
+        began_at = time.time()
+        while any(self.sizes().values()) or await self._may_come(began_at):  # noqa: ASYNC110 -- of many parts
+            await asyncio.sleep(_LOOK_S)
+        if self.turn is not None:
+            await self.turn.empty()
+
+    async def _may_come(self, began_at: float) -> bool:
+        """Whether clients of sessions from before `began_at` may still connect, as far as is known."""
+        try:
+            return bool(await self.directory.list_unconnected(began_at))
+        except DirectoryError:  # which logs that it is away
+            return True
 
     async def stop(self) -> None:
         """Say goodbye to every client and close everything."""

@@ -167,6 +167,8 @@ class TurnNode:
         self._armed: asyncio.TimerHandle | None = None
         self._measuring: asyncio.TimerHandle | None = None
         self._exported = ExportedRelay()
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._relay: Relay
         self._meter: UsageMeter
         self.credentials: Credentials
@@ -383,6 +385,11 @@ class TurnNode:
     def drain(self) -> None:
         """Take no new allocations; those that are there go on."""
         self.server.drain()
+        log.info("turn.draining", allocations=len(self.server))
+
+    async def empty(self) -> None:
+        """Until there is no allocation."""
+        await self._empty.wait()
 
     def stop(self) -> None:
         """End all allocations and close everything."""
@@ -430,6 +437,10 @@ class TurnNode:
         for event in self.server.take_events():
             record(event, now)
             self._meter.note(event)
+        if len(self.server):
+            self._empty.clear()
+        else:
+            self._empty.set()
 
 
 def _bind(host: str, port: int) -> socket.socket | None:

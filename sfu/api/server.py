@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import os
-import signal
 import socket
 import ssl
 import time
@@ -39,6 +38,7 @@ from sfu.api.limits import (
 from sfu.base.log import get_logger
 from sfu.base.privileges import as_root, let_go
 from sfu.base.settings import Listen, Setting
+from sfu.base.stopping import DRAIN_LIMIT_S, StopRequests
 from sfu.directory.apps import new_app
 from sfu.net.interfaces import is_loopback
 from sfu.net.ports import way_out
@@ -124,47 +124,6 @@ class _HttpServer(uvicorn.Server):
         self.listening.set()
 
 
-class StopRequests:
-    """How urgently this process is asked to end: to drain first, or now."""
-
-    def __init__(self) -> None:
-        self._drain = asyncio.Event()
-        self._now = asyncio.Event()
-
-    @property
-    def asked(self) -> bool:
-        """Whether it is to end at all."""
-        return self._drain.is_set()
-
-    def heed_signals(self) -> None:
-        """SIGTERM and SIGINT ask from now on; the second one asks for now."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
-
-    def ask(self) -> None:
-        """Drain, then end. Asking again changes nothing."""
-        self._drain.set()
-
-    def ask_now(self) -> None:
-        """End without a drain, or before it is over."""
-        self._drain.set()
-        self._now.set()
-
-    async def wait(self) -> None:
-        """Until it is to end."""
-        await self._drain.wait()
-
-    async def wait_now(self) -> None:
-        """Until it is to end now."""
-        await self._now.wait()
-
-    def _on_signal(self) -> None:
-        if self.asked:
-            self.ask_now()
-        else:
-            self.ask()
-
-
 class Server:
     """A node with its HTTP listeners; `worker` as of `Node`."""
 
@@ -223,8 +182,7 @@ class Server:
         )
 
     async def drain(self) -> None:
-        """Take no new sessions and no new requests; let those under way end, for a bounded time."""
-        self.node.drain()
+        """Take no new requests; let those under way end, for a bounded time."""
         for server, _ in self._running:
             server.should_exit = True
         await asyncio.wait([task for _, task in self._running], timeout=self._config[DRAIN_WAIT_S])
@@ -361,7 +319,7 @@ async def run(
     stop: StopRequests | None = None,
     worker: int | None = None,
 ) -> None:
-    """Run a node until SIGTERM, SIGINT or `stop`; a second signal ends the drain at once. Raises NodeError.
+    """Run a node until signals or `stop` ask it to end (`sfu.base.stopping`). Raises NodeError.
 
     `ready` is called once the node serves. `worker` as of `Node`.
     """
@@ -372,7 +330,9 @@ async def run(
     try:
         let_go()
         ready(server)
-        await stop.wait()
+        await stop.wait_drain()
+        server.node.drain()
+        await stop.wait_or(server.node.empty, config[DRAIN_LIMIT_S])
         draining = asyncio.create_task(server.drain(), name="drain")
         again = asyncio.create_task(stop.wait_now(), name="end now")
         await asyncio.wait((draining, again), return_when=asyncio.FIRST_COMPLETED)

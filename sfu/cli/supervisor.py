@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from sfu.api.server import DRAIN_WAIT_S, GRACE_S, HTTP_LISTEN, StopRequests, https_files
+from sfu.api.server import DRAIN_WAIT_S, GRACE_S, HTTP_LISTEN, https_files
 from sfu.base.log import get_logger
 from sfu.base.privileges import regain
 from sfu.base.settings import Config, Listen, Source
-from sfu.cli.worker import DRAIN, END_NOW
+from sfu.base.stopping import StopRequests
+from sfu.cli.worker import DRAIN, END_NOW, WHEN_EMPTY
 from sfu.directory.certificates import renew_certificates
 from sfu.directory.files import DataDirectory, DataDirectoryError, FilesDirectory
 from sfu.net.interfaces import advertised, shifted
@@ -129,7 +130,7 @@ class Supervisor:
                 keepers.create_task(self._keep(worker), name=f"worker {worker.index}")
 
     def ask(self, wish: bytes) -> None:
-        """Have all workers end: DRAIN, or END_NOW. None is started again."""
+        """Have all workers end: WHEN_EMPTY, DRAIN or END_NOW. None is started again."""
         self._wish = wish
         self._ending.set()
         for worker in self._workers:
@@ -215,7 +216,7 @@ def _command(index: int) -> Sequence[str]:
 
 
 async def supervise(config: Config, *, ready: Callable[[Supervisor], None]) -> None:
-    """Run all workers until SIGTERM or SIGINT; a second signal ends their drain at once. Raises NodeError.
+    """Run all workers until signals ask for the end (`sfu.base.stopping`). Raises NodeError.
 
     `ready` is called once all of them serve.
     """
@@ -245,8 +246,11 @@ async def _work(supervisor: Supervisor, stop: StopRequests, ready: Callable[[Sup
 
 
 async def _pass_on(stop: StopRequests, supervisor: Supervisor) -> None:
-    await stop.wait()
+    await stop.wait_drain()
     log.info("workers.draining")
+    if not stop.asked:
+        supervisor.ask(WHEN_EMPTY)
+        await stop.wait()
     supervisor.ask(DRAIN)
     await stop.wait_now()
     supervisor.ask(END_NOW)

@@ -17,6 +17,7 @@ import sfu
 from sfu.base.log import FORMAT, LEVEL, configure_logging, get_logger
 from sfu.base.privileges import USER, let_go
 from sfu.base.settings import Config, Source
+from sfu.base.stopping import DRAIN_LIMIT_S, StopRequests
 from sfu.cli.errors import CommandError
 from sfu.cli.limits import raise_descriptor_limit
 from sfu.cli.options import takes_settings
@@ -38,7 +39,7 @@ turn.add_typer(keys, name="key")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The key's id, or a beginning that no other key has")]
 
-_READ = (LEVEL, FORMAT, DATA, USER, *SETTINGS)
+_READ = (LEVEL, FORMAT, DATA, USER, DRAIN_LIMIT_S, *SETTINGS)
 
 log = get_logger("turn")
 
@@ -46,8 +47,8 @@ log = get_logger("turn")
 @turn.callback(invoke_without_command=True)
 @takes_settings(*_READ)
 def run(config: Config, *, context: typer.Context) -> None:
-    """Run a STUN and TURN server alone. SIGTERM or Ctrl-C ends it, and all allocations; SIGHUP has it read
-    its certificate anew, which ends nothing."""
+    """Run a STUN and TURN server alone. SIGTERM or Ctrl-C ends it, and all allocations; SIGUSR1 drains it: it
+    takes no new ones and ends with the last. SIGHUP has it read its certificate anew, which ends nothing."""
     if context.invoked_subcommand is not None:
         if any(config.source(setting) is Source.FLAG for setting in _READ):
             raise CommandError(f"`orchard turn {context.invoked_subcommand}`: flags go behind its command")
@@ -69,9 +70,8 @@ async def _run(config: Config) -> None:
     except TurnError as error:
         raise CommandError(str(error)) from error
     let_go()
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    stop = StopRequests()
+    stop.heed_signals()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, node)
     heard = {"udp": node.listens, "tcp": node.tcp_listens, "tls": node.tls_listens}
     where = ", ".join(f"{transport} {listen}" for transport, listens in heard.items() for listen in listens)
@@ -79,7 +79,9 @@ async def _run(config: Config) -> None:
     following = None
     if data is not None:
         following = asyncio.create_task(Follower(node, config, data).follow_forever(), name="turn follower")
-    await stopped.wait()
+    await stop.wait_drain()
+    node.drain()
+    await stop.wait_or(node.empty, config[DRAIN_LIMIT_S])
     if following is not None:
         following.cancel()
     node.stop()

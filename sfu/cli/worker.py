@@ -2,8 +2,9 @@
 
     python -m sfu.cli.worker INDEX
 
-Standard input brings the settings as one line of JSON, then what the supervisor wants: `d` to drain, `n`
-to end now. Its end means that the supervisor is gone, so nobody would end this process: it drains.
+Standard input brings the settings as one line of JSON, then what the supervisor wants: `e` to end once
+nothing is left, `d` to drain and end soon, `n` to end now. Its end means that the supervisor is gone, so
+nobody would end this process: it drains.
 Standard output takes one line of JSON: the worker's address once it serves, or why it can't.
 """
 
@@ -18,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import uvloop
 
-from sfu.api.server import StopRequests, run
+from sfu.api.server import run
 from sfu.base.log import FORMAT, LEVEL, configure_logging
 from sfu.base.privileges import USER, become
 from sfu.base.settings import Config, SettingsError
+from sfu.base.stopping import StopRequests
 from sfu.cli.limits import raise_descriptor_limit
 from sfu.directory.interface import DirectoryError
 from sfu.node import NodeError
@@ -29,7 +31,7 @@ from sfu.node import NodeError
 if TYPE_CHECKING:
     from sfu.api.server import Server
 
-DRAIN, END_NOW = b"d", b"n"
+WHEN_EMPTY, DRAIN, END_NOW = b"e", b"d", b"n"
 _STDIN = 0
 
 
@@ -59,6 +61,8 @@ async def _serve(config: Config, index: int, wishes: bytes) -> None:
             stop.ask_now()
         elif DRAIN in wishes:
             stop.ask()
+        elif WHEN_EMPTY in wishes:
+            stop.ask_when_empty()
 
     def on_readable() -> None:
         wishes = os.read(_STDIN, 64)

@@ -152,6 +152,11 @@ class TurnService:
         if self._node is not None:
             self._node.drain()
 
+    async def empty(self) -> None:
+        """Until there is no allocation."""
+        if self._node is not None:
+            await self._node.empty()
+
     async def stop(self) -> None:
         """End the server and all allocations."""
         if self._following is not None:

@@ -157,6 +157,27 @@ async def test_sigterm_lets_the_clients_of_all_workers_go_and_ends_them(tmp_path
         assert not any(lives(pid) for pid in pids)
 
 
+async def test_workers_that_drain_let_sessions_go_on_and_end_with_the_last_of_each(tmp_path: Path) -> None:
+    async with working(tmp_path / "data") as workers, contextlib.AsyncExitStack() as second:
+        async with crowd_of(workers.urls[0]) as first:
+            crowds = [first, await second.enter_async_context(crowd_of(workers.urls[1]))]
+            for crowd in crowds:
+                _, [source] = await publish(crowd, [Media.audio()])
+                await subscribe(crowd, [source.track])
+            pids = [workers.pid_of(index) for index in range(2)]
+            workers.supervisor.send_signal(signal.SIGUSR1)
+            for _ in range(2):
+                await workers.event("node.draining")
+            before = [crowd.swarm.totals["rtp"] for crowd in crowds]
+            await until(
+                lambda: all(crowd.swarm.totals["rtp"] > before[i] + 50 for i, crowd in enumerate(crowds))
+            )
+        await until(lambda: not lives(pids[0]))
+        assert lives(pids[1])
+        await second.aclose()
+        assert await asyncio.wait_for(workers.supervisor.wait(), DEADLINE_S) == 0
+
+
 async def test_a_signal_to_the_whole_group_does_not_cut_the_drain_short(tmp_path: Path) -> None:
     """As systemd sends it to each process of the unit; the supervisor's wish comes on top."""
     async with working(tmp_path / "data") as workers:
