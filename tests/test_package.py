@@ -40,6 +40,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name and (ROOT / name).is_file():
             (clean / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, clean / name)
+    web = Path("demo-app/web/node_modules")
+    if (ROOT / web).is_dir():
+        (clean / web).symlink_to(ROOT / web)  # what npm would install there, without the minute that it takes
     return clean
 
 
@@ -88,9 +91,20 @@ def test_the_sdist_holds_all_that_the_build_reads(checkout: Path, sdist: set[str
 def test_the_wheel_holds_every_module_and_the_demos_files(checkout: Path, wheel: set[str]) -> None:
     modules = {name.replace("demo-app/server/", "") for name in sources(checkout, ".py", ".pyi")}
     modules = {name for name in modules if name.startswith(("sfu/", "turn/", "loadtest/", "meeting/"))}
-    static = checkout / "demo-app/server/meeting/static"
+    meeting = checkout / "demo-app/server/meeting"
+    files = {
+        path for folder in ("demo", "static") for path in (meeting / folder).rglob("*") if path.is_file()
+    }
     assert modules <= wheel
-    assert {f"meeting/static/{path.name}" for path in static.iterdir() if path.is_file()} <= wheel
+    assert {f"meeting/{path.relative_to(meeting)}" for path in files} <= wheel
+    assert "meeting/static/index.html" in wheel
+
+
+def test_the_sdist_holds_the_page_and_its_sources_so_that_a_wheel_needs_no_node(sdist: set[str]) -> None:
+    web, built = "demo-app/web/", "demo-app/server/meeting/static/"
+    assert {f"{web}src/main.tsx", f"{web}package-lock.json", f"{web}.npmrc", f"{built}index.html"} <= sdist
+    assert f"{built}built-from.txt" in sdist
+    assert [name for name in sdist if "node_modules" in name] == []
 
 
 def test_the_wheel_holds_the_extensions_and_not_their_sources(checkout: Path, wheel: set[str]) -> None:

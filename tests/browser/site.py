@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 HERE = Path(__file__).parent
-CLIENT = HERE.parent.parent / "demo-app" / "server" / "meeting" / "static"
+CLIENT = HERE.parent.parent / "demo-app" / "server" / "meeting" / "demo"
 
 
 class _QuietServer(uvicorn.Server):

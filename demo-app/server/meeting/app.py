@@ -1,7 +1,8 @@
 """The ASGI app of the demo: the page's files and the proxy that the page speaks to.
 
-/                  the page
+/                  the echo page
 /static/...        its modules and styles
+/meet              the meeting app; what it loads is under /assets (see `page`)
 /api/sessions/...  the session API, with the app's secret added (see `proxy`)
 """
 
@@ -17,6 +18,7 @@ from starlette.responses import FileResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from meeting.page import BuiltPage
 from meeting.proxy import DEFAULT_LIMITS, ProxyLimits, SessionProxy
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).parent / "demo"
 
 # The page loads nothing but its own files, so text from the network can't become code in it.
 _HEADERS = {
@@ -74,6 +76,7 @@ def create_app(
             Route("/", _index),
             Mount("/api", routes=proxy.routes()),
             Mount("/static", StaticFiles(directory=STATIC)),
+            *BuiltPage().routes("/meet"),
         ],
         middleware=[Middleware(_PageHeaders)],
     )
