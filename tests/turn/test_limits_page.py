@@ -46,7 +46,8 @@ def assert_label_exists(metric: str, label: str) -> None:
     if metric == "orchard_turn_refused_total":
         assert value[1] in {limit.value for limit in Limit}
     else:
-        code = "".join(path.read_text() for path in (ROOT / "turn").rglob("*.p[yx]*"))
+        files = [path for suffix in ("py", "pxi") for path in (ROOT / "turn").rglob(f"*.{suffix}")]
+        code = "".join(path.read_text() for path in files)
         assert f'"{value[1]}"' in code, metric
 
 
