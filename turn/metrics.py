@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter, Gauge
 
+from sfu.base.metrics import Exported, ExportedTotals
 from turn.events import Allocated, Disconnected, Ended
 from turn.relays import Usage
 
@@ -32,19 +33,13 @@ class ExportedRelay:
     """What Prometheus has been told of one relay, whose counters only grow."""
 
     def __init__(self) -> None:
-        self._told: dict[str, int] = {}
+        self._totals = ExportedTotals(
+            (Exported("drop_", _DROPPED), Exported("end_", _ENDED), Exported("", _COUNTED))
+        )
 
     def export(self, totals: Mapping[str, int], live: Mapping[str, int]) -> None:
         """Bring Prometheus up to these."""
-        for name, total in totals.items():
-            grown = total - self._told.get(name, 0)
-            if name.startswith("drop_"):
-                _DROPPED.labels(name.removeprefix("drop_")).inc(grown)
-            elif name.startswith("end_"):
-                _ENDED.labels(name.removeprefix("end_")).inc(grown)
-            else:
-                _COUNTED.labels(name).inc(grown)
-        self._told = dict(totals)
+        self._totals.export(totals)
         for thing, count in live.items():
             _LIVE.labels(thing).set(count)
 

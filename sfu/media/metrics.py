@@ -9,6 +9,8 @@ from prometheus_client import REGISTRY, Counter, Gauge
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from sfu.base.metrics import Exported, ExportedTotals
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -53,21 +55,15 @@ class ExportedCounters:
     """What Prometheus has been told of one engine, whose counters only grow."""
 
     def __init__(self) -> None:
-        self._told: dict[str, int] = {}
+        self._totals = ExportedTotals(
+            (Exported("drop_", _DROPPED), Exported("stage_ns_", _STAGES, 1e9), Exported("", _COUNTED))
+        )
 
     def export(
         self, totals: Mapping[str, int], live: Mapping[str, int], holds: tuple[Sequence[int], int]
     ) -> None:
         """Bring Prometheus up to these; `holds` are those since the last time."""
-        for name, total in totals.items():
-            grown = total - self._told.get(name, 0)
-            if name.startswith("drop_"):
-                _DROPPED.labels(name.removeprefix("drop_")).inc(grown)
-            elif name.startswith("stage_ns_"):
-                _STAGES.labels(name.removeprefix("stage_ns_")).inc(grown / 1e9)
-            else:
-                _COUNTED.labels(name).inc(grown)
-        self._told = dict(totals)
+        self._totals.export(totals)
         for name, count in live.items():
             _LIVE.labels(name).set(count)
         _HOLDS.add(*holds)
