@@ -6,9 +6,7 @@ A client waits for seconds between a few messages, so those of a run go side by 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import hmac
 import re
 import shutil
 import sys
@@ -20,7 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conformance.turn.program import free_port
-from tests.turn.test_node import SECRET, config, echo
+from tests.turn.rest import SECRET, credential_until
+from tests.turn.test_node import config, echo
 from turn.node import TurnNode
 
 if TYPE_CHECKING:
@@ -194,18 +193,12 @@ async def test_a_wrong_secret_is_of_no_use(node: TurnNode) -> None:
     assert len(node.server) == 0
 
 
-def name_until(expires_at: float) -> tuple[str, str]:
-    """A name that ends then, and its password."""
-    name = f"{int(expires_at)}:user"
-    return name, base64.b64encode(hmac.digest(SECRET.encode(), name.encode(), "sha1")).decode()
-
-
 async def test_what_is_refused_is_refused_to_coturns_client_too() -> None:
     """Each line with its outcome: what may not be reached, who may not come, and how many."""
     node = started(allocations_per_user="4")
-    over, over_password = name_until(time.time() - 60)
-    far, far_password = name_until(time.time() + 400_000)
-    holds, password = name_until(time.time() + 600)
+    over, over_password = credential_until(time.time() - 60)
+    far, far_password = credential_until(time.time() + 400_000)
+    holds, password = credential_until(time.time() + 600)
     lines = {
         f"-e 10.0.0.1 -X -g -u {holds} -w {password}": r"error 403 \(Forbidden\)",
         f"-e 169.254.169.254 -X -g -t -u user1 -W {SECRET}": r"error 403 \(Forbidden\)",

@@ -11,7 +11,8 @@ import pytest
 from aioice import turn as aioice_turn
 from prometheus_client import REGISTRY
 
-from tests.turn.test_node import KEY, SECRET, Heard, config, echo, listens, timed
+from tests.turn.rest import SECRET, credential_until
+from tests.turn.test_node import KEY, Heard, config, echo, listens
 from turn.credentials import Keys
 from turn.node import TurnNode
 from turn.relay import Relay
@@ -72,7 +73,7 @@ async def test_bytes_count_for_the_key_of_the_credential_while_the_allocation_go
     node = TurnNode(config(), keys=Keys({KEY: (SECRET.encode(),)}, shared=(SECRET.encode(),)))
     node.start()
     if key is None:
-        username, password = timed()
+        username, password = credential_until(time.time() + 600)
     else:
         minted = node.credentials.mint(key, 600, "", time.time())
         username, password = minted.username, minted.password

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import gc
-import hmac
 import logging
 import os
 import socket
@@ -21,6 +19,7 @@ from sfu.net.address import Address, packed_host
 from sfu.wire import stun
 from sfu.wire.stun import Attribute, MessageClass, PasswordAlgorithm
 from sfu.wire.turn import Method, TurnAttribute, decode_icmp, encode_requested_transport
+from tests.turn.rest import SECRET
 from turn.credentials import Keys, Minted
 from turn.node import TurnError, TurnNode
 from turn.told import Media
@@ -28,7 +27,6 @@ from turn.told import Media
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-SECRET = "0123456789abcdef0123"
 KEY = "one"
 
 
@@ -55,13 +53,6 @@ async def node() -> AsyncIterator[TurnNode]:
 
 def listens(node: TurnNode) -> tuple[str, int]:
     return "127.0.0.1", node.listens[0].port
-
-
-def timed(life_s: int = 600) -> tuple[str, str]:
-    """A name and its password as an application server makes them that has the secret."""
-    username = f"{int(time.time()) + life_s}:alice"
-    password = base64.b64encode(hmac.digest(SECRET.encode(), username.encode(), "sha1"))
-    return username, password.decode()
 
 
 class Heard(asyncio.DatagramProtocol):

@@ -16,8 +16,9 @@ from prometheus_client import REGISTRY
 
 from sfu.wire import stun
 from sfu.wire.stun import Attribute
+from tests.turn.rest import SECRET
 from tests.turn.stream_lab import trusting
-from tests.turn.test_node import KEY, SECRET, Heard, config, echo
+from tests.turn.test_node import KEY, Heard, config, echo
 from tests.turn.test_tcp import BINDING, ends, until
 from turn.credentials import Keys
 from turn.node import TurnError, TurnNode

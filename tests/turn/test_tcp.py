@@ -22,8 +22,9 @@ from sfu.base.settings import load
 from sfu.wire import stun
 from sfu.wire.stun import MessageClass
 from tests.turn.certificates import pair_of
+from tests.turn.rest import SECRET
 from tests.turn.stream_lab import trusting
-from tests.turn.test_node import KEY, SECRET, Heard, config, echo
+from tests.turn.test_node import KEY, Heard, config, echo
 from turn.certificate import PemPair, make_pair
 from turn.credentials import Keys
 from turn.node import TurnError, TurnNode

@@ -16,8 +16,9 @@ import pytest
 from sfu.net.address import Address
 from sfu.wire import turn as wire
 from sfu.wire.turn import Method, TurnAttribute
+from tests.turn.rest import SECRET
 from tests.turn.tcp_client import TcpClient, TcpPeer, code_of, ends, until
-from tests.turn.test_node import KEY, SECRET, config
+from tests.turn.test_node import KEY, config
 from turn.credentials import Keys
 from turn.node import TurnNode
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import hmac
 import json
 import os
 import re
@@ -15,17 +13,20 @@ import time
 from asyncio.subprocess import PIPE, Process
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 from aioice import turn as aioice_turn
 from aioice.stun import TransactionFailed
 
+from tests.turn.rest import SECRET, credential_until
 from tests.turn.stream_lab import trusting
 from turn.certificate import make_pair
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+    from tests.turn.rest import Credential
 
 Kind = Literal["alone", "inside"]
 KINDS: list[Kind] = ["alone", "inside"]
@@ -33,22 +34,12 @@ KINDS: list[Kind] = ["alone", "inside"]
 DEADLINE_S = 60
 ROUND_S = 20.0  # a datagram that has not come back by then is lost, on however busy a machine
 SILENCE_S = 1.5  # after which a call that is to end has
-SECRET = "0123456789abcdef0123"
 _ANYWHERE = tuple(f"--turn-{flag}=127.0.0.1:0" for flag in ("udp", "tcp", "tls"))
 
 
-class Credential(NamedTuple):
-    """A username and its password."""
-
-    username: str
-    password: str
-
-
 def credential(life_s: float = 600, whose: str = "alice") -> Credential:
-    """One that an application makes with the secret that it shares with the server."""
-    username = f"{int(time.time() + life_s)}:{whose}"
-    digest = hmac.digest(SECRET.encode(), username.encode(), "sha1")
-    return Credential(username, base64.b64encode(digest).decode())
+    """One that holds for so long."""
+    return credential_until(time.time() + life_s, whose)
 
 
 @dataclass(slots=True)
