@@ -102,7 +102,7 @@ class _Wire(BaseModel):
 
 
 class Track(_Wire):
-    """A track that a member publishes in its session. `simulcast` has the layers h, m and l, as rids."""
+    """A track that a member publishes in its session. `simulcast` has the rids f, h and q, best first."""
 
     name: TrackName
     source: Source
@@ -350,17 +350,13 @@ class End(_Request):
     type: Literal["end"] = "end"
 
 
-ClientMessage = Annotated[
-    Join
-    | Pong
-    | Leave
+Asked = (
+    Leave
     | Rename
     | Publish
     | Media
     | Hand
-    | React
     | Say
-    | Level
     | SetEntry
     | Admit
     | Deny
@@ -370,9 +366,11 @@ ClientMessage = Annotated[
     | Split
     | Move
     | Recall
-    | End,
-    Field(discriminator="type"),
-]
+    | End
+)
+"""What changes a room when a member asks for it; levels and reactions pass by without a trace."""
+
+ClientMessage = Annotated[Join | Pong | Level | React | Asked, Field(discriminator="type")]
 
 # What the server sends
 

@@ -21,6 +21,7 @@ from meeting.limits import RoomLimits
 from meeting.messages import (
     MAIN,
     Admit,
+    Asked,
     ChatEntry,
     CloseCode,
     Deny,
@@ -46,26 +47,6 @@ from meeting.messages import (
 )
 
 GoneBecause = Literal["left", "expired", "removed", "denied", "ended"]
-
-Asked = (
-    Leave
-    | Rename
-    | Publish
-    | Media
-    | Hand
-    | Say
-    | SetEntry
-    | Admit
-    | Deny
-    | Remove
-    | Mute
-    | SetRole
-    | Split
-    | Move
-    | Recall
-    | End
-)
-"""What changes a room when a member asks for it; levels and reactions pass by without a trace."""
 
 _HOSTS_ALONE: Final = (SetEntry, Admit, Deny, Remove, Mute, SetRole, Split, Recall, End)
 

@@ -89,7 +89,7 @@ def _interface(name: str, schema: Schema, *, optional: bool) -> str:
 
 
 def _comment(text: str) -> Iterator[str]:
-    text = re.sub(r"`[a-z_]+`", lambda name: to_camel(name[0]), text).replace("None", "null")
+    text = re.sub(r"(?<=`)[a-z_]+(?=`)", lambda name: to_camel(name[0]), text).replace("None", "null")
     lines = [line for part in text.split("\n\n") for line in textwrap.wrap(part, _COLUMNS - 3)]
     if len(lines) == 1:
         yield f"/** {lines[0]} */"

@@ -91,7 +91,7 @@ export type RefusalCode = (typeof REFUSAL_CODE_CHOICES)[number];
 
 /**
  * Lines of chat, oldest first; after a move also older ones of the new place.
- * `Seq` tells apart those that are known.
+ * `seq` tells apart those that are known.
  */
 export interface Chat {
   type: "chat";
@@ -99,8 +99,8 @@ export interface Chat {
 }
 
 /**
- * One line of chat. `Seq` grows along the room's chat; `At` is seconds since 1970.
- * `Place` is where it can be read; null is everywhere.
+ * One line of chat. `seq` grows along the room's chat; `at` is seconds since 1970.
+ * `place` is where it can be read; null is everywhere.
  */
 export interface ChatEntry {
   seq: number;
@@ -117,7 +117,7 @@ export interface Done {
   id: number;
 }
 
-/** You wait in the lobby; `Welcome` or a close follows. */
+/** You wait in the lobby; `welcome` or a close follows. */
 export interface InLobby {
   type: "inLobby";
   you: string;
@@ -138,9 +138,9 @@ export interface Made {
 
 /**
  * Somebody in the room, as all others see it.
- * `Away` is a seat whose connection is lost and which is kept for a while. `Hand` is when it was raised, or
- * null: the least goes first. `Microphone` and `Camera` say whether they are on, `Encrypted` whether the
- * media is sealed end to end. Tracks of another `Place` can't be pulled.
+ * `away` is a seat whose connection is lost and which is kept for a while. `hand` is when it was raised, or
+ * null: the least goes first. `microphone` and `camera` say whether they are on, `encrypted` whether the
+ * media is sealed end to end. Tracks of another `place` can't be pulled.
  */
 export interface Member {
   id: string;
@@ -169,19 +169,19 @@ export interface MemberIs {
   member: Member;
 }
 
-/** A host asks you to switch this off; do so and say `Media`. */
+/** A host asks you to switch this off; do so and say `media`. */
 export interface MuteAsked {
   type: "muteAsked";
   source: Source;
 }
 
-/** To be answered with `Pong` at once. `At` is the server's time, seconds since 1970. */
+/** To be answered with `pong` at once. `at` is the server's time, seconds since 1970. */
 export interface Ping {
   type: "ping";
   at: number;
 }
 
-/** A breakout room. The room itself is the place `Main`, which is not listed. */
+/** A breakout room. The room itself is the place `main`, which is not listed. */
 export interface Place {
   id: string;
   name: string;
@@ -194,7 +194,7 @@ export interface Reaction {
   emoji: Emoji;
 }
 
-/** A request was not carried out, and nothing has changed; `Id` if it had one. */
+/** A request was not carried out, and nothing has changed; `id` if it had one. */
 export interface Refused {
   type: "refused";
   id: number | null;
@@ -210,8 +210,8 @@ export interface RoomIs {
 
 /**
  * What is true of the whole room.
- * `Epoch` grows whenever somebody is gone: with end-to-end encryption the next key is then due. With `Choose`
- * guests go to breakout rooms by themselves. `Since` is when the meeting began, seconds since 1970.
+ * `epoch` grows whenever somebody is gone: with end-to-end encryption the next key is then due. With `choose`
+ * guests go to breakout rooms by themselves. `since` is when the meeting began, seconds since 1970.
  */
 export interface RoomState {
   id: string;
@@ -235,7 +235,7 @@ export interface SeatToken {
   token: string;
 }
 
-/** One who speaks now; `Level` is in -dBov (RFC 6464): 0 is loudest, 127 silence. */
+/** One who speaks now; `level` is in -dBov (RFC 6464): 0 is loudest, 127 silence. */
 export interface Speaker {
   member: string;
   level: number;
@@ -247,7 +247,7 @@ export interface Speakers {
   loudest: readonly Speaker[];
 }
 
-/** A track that a member publishes in its session. `Simulcast` has the layers h, m and l, as rids. */
+/** A track that a member publishes in its session. `simulcast` has the rids f, h and q, best first. */
 export interface Track {
   name: string;
   source: Source;
@@ -262,8 +262,8 @@ export interface Waiting {
 
 /**
  * You have a seat; all that is true now.
- * `Token` is for the session API, and for this seat after a loss. `Members` has all, you among them.
- * `Waiting` is for hosts. `Chat` is what can still be read here, oldest first.
+ * `token` is for the session API, and for this seat after a loss. `members` has all, you among them.
+ * `waiting` is for hosts. `chat` is what can still be read here, oldest first.
  */
 export interface Welcome {
   type: "welcome";
@@ -304,7 +304,7 @@ export interface Hand {
   member?: string | null;
 }
 
-/** The first message. `Key` is the invite's, `Token` of a seat held before, `HostKey` the maker's. */
+/** The first message. `key` is the invite's, `token` of a seat held before, `hostKey` the maker's. */
 export interface Join {
   id?: number | null;
   type: "join";
@@ -322,7 +322,7 @@ export interface Leave {
   type: "leave";
 }
 
-/** How loud the member is now, in -dBov: while it speaks, at most every `LevelEveryS`, then once 127. */
+/** How loud the member is now, in -dBov: while it speaks, at most every `levelEveryS`, then once 127. */
 export interface Level {
   type: "level";
   level: number;
@@ -353,7 +353,7 @@ export interface Mute {
   member?: string | null;
 }
 
-/** The answer to `Ping`. */
+/** The answer to `ping`. */
 export interface Pong {
   type: "pong";
 }
@@ -373,7 +373,7 @@ export interface React {
   emoji: Emoji;
 }
 
-/** Host: call all back to `Main` and close the breakout rooms. */
+/** Host: call all back to `main` and close the breakout rooms. */
 export interface Recall {
   id?: number | null;
   type: "recall";
@@ -393,7 +393,7 @@ export interface Rename {
   name: string;
 }
 
-/** Write into the chat of the place. `Everyone` is a host's word to all breakout rooms. */
+/** Write into the chat of the place. `everyone` is a host's word to all breakout rooms. */
 export interface Say {
   id?: number | null;
   type: "say";
@@ -418,7 +418,7 @@ export interface SetRole {
 
 /**
  * Host: open breakout rooms of these names, in place of those that are open.
- * `Assigned` says who goes to which, by its index in `Names`; who is not in it goes to, or stays in, `Main`.
+ * `assigned` says who goes to which, by its index in `names`; who is not in it goes to, or stays in, `main`.
  */
 export interface Split {
   id?: number | null;
@@ -431,14 +431,14 @@ export interface Split {
 export type ClientMessage =
   | Join
   | Pong
+  | Level
+  | React
   | Leave
   | Rename
   | Publish
   | Media
   | Hand
-  | React
   | Say
-  | Level
   | SetEntry
   | Admit
   | Deny
