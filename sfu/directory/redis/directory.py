@@ -21,7 +21,8 @@ from sfu.directory.interface import Unavailable
 from sfu.directory.redis.address import RedisAddress, TlsFiles
 from sfu.directory.redis.layout import JOIN, LAYOUT, PUT_NODE, SCRIPTS, Keys
 from sfu.directory.redis.link import Command, Link, LinkError
-from sfu.directory.redis.replica import Replica, unreadable
+from sfu.directory.redis.replica import Replica
+from sfu.directory.redis.sealed import opened
 from sfu.directory.redis.sessions import Sessions
 from sfu.directory.seal import Sealer, Unreadable
 
@@ -206,14 +207,7 @@ class RedisDirectory:
         def read(sealed: bytes | None) -> NodeRecord | None:
             if sealed is None:
                 return None
-            try:
-                return node_from_json(self._sealer.open("node", node, sealed, form=_NODE_FORMAT))
-            except ValueError as error:
-                unreadable.labels("node").inc()
-                raise Unreadable(f"node {node}: {error}") from error
-            except Unreadable:
-                unreadable.labels("node").inc()
-                raise
+            return opened(self._sealer, "node", node, sealed, node_from_json, form=_NODE_FORMAT)
 
         return Command(("GET", self._keys.node(node)), read)
 

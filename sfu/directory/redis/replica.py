@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from prometheus_client import Counter
-
 from sfu.base.log import get_logger
 from sfu.directory.redis.layout import PUT_FIELD
 from sfu.directory.redis.link import Command
+from sfu.directory.redis.sealed import opened
 from sfu.directory.seal import Unreadable
 
 if TYPE_CHECKING:
@@ -23,10 +22,6 @@ _FORMAT = 1  # of all that is held so
 _SCANNED = 100  # fields at once: opening them takes the event loop 2 ms
 
 log = get_logger("directory")
-
-unreadable = Counter(
-    "orchard_directory_unreadable_total", "Values in the store that could not be used", ["kind"]
-)
 
 
 class Replica(Generic[T]):
@@ -130,9 +125,8 @@ class Replica(Generic[T]):
             into[field] = held
             return
         try:
-            plain = self._sealer.open(self._kind, field, sealed, form=_FORMAT)
-            into[field] = sealed, self._from_json(plain)
-        except (Unreadable, ValueError) as error:
-            unreadable.labels(self._kind).inc()
+            value = opened(self._sealer, self._kind, field, sealed, self._from_json, form=_FORMAT)
+            into[field] = sealed, value
+        except Unreadable as error:
             log.warning("directory.unreadable", reason=str(error))
             into.pop(field, None)  # what it took the place of is in force no more

@@ -20,10 +20,10 @@ from sfu.base.log import get_logger
 from sfu.directory.interface import Conflict, Unavailable
 from sfu.directory.redis.layout import CREATE, DELETE, REPLACE, RESTORE
 from sfu.directory.redis.link import Command
-from sfu.directory.redis.replica import unreadable
+from sfu.directory.redis.sealed import opened
 from sfu.directory.seal import NewerFormat, Unreadable
 from sfu.directory.watching import LocalWatch
-from sfu.negotiation.record import RECORD_FORMAT, RecordError, from_json, to_json
+from sfu.negotiation.record import RECORD_FORMAT, from_json, to_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -373,12 +373,6 @@ class Sessions:
 
     def _opened(self, session: SessionId, version: int, sealed: bytes) -> SessionRecord:
         """The record of a sealed one. Raises Unreadable."""
-        try:
-            plain = self._sealer.open("session", session, sealed, form=RECORD_FORMAT, version=version)
-            return from_json(plain)
-        except RecordError as error:
-            unreadable.labels("session").inc()
-            raise Unreadable(f"session {session}: {error}") from error
-        except Unreadable:
-            unreadable.labels("session").inc()
-            raise
+        return opened(
+            self._sealer, "session", session, sealed, from_json, form=RECORD_FORMAT, version=version
+        )
