@@ -106,8 +106,9 @@ def say(text: str) -> None:
 
 
 def main() -> int:
-    """The command line; SIGTERM ends as ^C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """The command line; SIGTERM ends as ^C does, and ^C even where a background shell had it ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     return run(sys.argv[1:])
 
 

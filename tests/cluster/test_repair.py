@@ -43,29 +43,32 @@ async def test_what_the_publishers_link_loses_is_asked_for_once_whatever_the_num
     call: LightCall,
 ) -> None:
     """A request is repeated only if its answer was lost in turn, which the link has counted."""
+    await learn_round_trip(call)
+    before = await requests_and_losses(call)
     call.lose(up=0.05)
-    await call.noticed(SUBSCRIBERS * 20)  # by now the node knows the round trip
-    asked = (await call.sent()).totals["asked"]
-    lost = call.publisher_link.counts("up").lost
     await call.noticed(SUBSCRIBERS * 60)
-    call.lose()
-    received = await call.whole()
-    asked = (await call.sent()).totals["asked"] - asked
-    lost = call.publisher_link.counts("up").lost - lost
-    assert received.totals["gave_up"] == 0
-    assert 50 < asked <= lost + 5
+    asked, lost = await requests_and_losses(call)
+    assert 50 < asked - before[0] <= lost - before[1] + 5
 
 
 async def test_losses_on_both_links_are_repaired_each_where_it_happened(call: LightCall) -> None:
-    call.lose(up=0.05)
-    await call.noticed(SUBSCRIBERS * 20)
-    asked = (await call.sent()).totals["asked"]
-    lost = call.publisher_link.counts("up").lost
+    await learn_round_trip(call)
+    before = await requests_and_losses(call)
     call.lose(up=0.05, down=0.05)
     await call.noticed(SUBSCRIBERS * 80)
+    asked, lost = await requests_and_losses(call)
+    assert asked - before[0] <= lost - before[1] + 5
+
+
+async def learn_round_trip(call: LightCall) -> None:
+    """Lose enough on the publisher's link for the node to know how long an answer takes."""
+    call.lose(up=0.05)
+    await call.noticed(SUBSCRIBERS * 20)
+
+
+async def requests_and_losses(call: LightCall) -> tuple[int, int]:
+    """What the publisher was asked for and what its link lost so far, once nothing is missing: else losses
+    would be counted whose requests are under way."""
     call.lose()
-    received = await call.whole()
-    asked = (await call.sent()).totals["asked"] - asked
-    lost = call.publisher_link.counts("up").lost - lost
-    assert received.totals["gave_up"] == 0
-    assert asked <= lost + 5
+    assert (await call.whole()).totals["gave_up"] == 0
+    return (await call.sent()).totals["asked"], call.publisher_link.counts("up").lost

@@ -44,7 +44,7 @@ class Seen:
 
     async def until(self, wanted: SessionRecord | None) -> None:
         """Wait until the last call was with `wanted`."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):  # nodes that write back what Redis lost take five seconds alone
             while not self.records or self.records[-1] != wanted:
                 self._called.clear()
                 await self._called.wait()
