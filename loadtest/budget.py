@@ -1,4 +1,4 @@
-"""The budget: what the ratios of a run should stay under, kept in the repository (budget.toml).
+"""Budgets: what the ratios of a run should stay under, kept in budget.toml and turn_budget.toml.
 
 It is no test: the machine of the day decides too much. `bench` shows where each stands.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,11 +21,16 @@ if TYPE_CHECKING:
     from loadtest.report import Figure, Report
 
 HERE: Final = Path(__file__).with_name("budget.toml")
+TURN: Final = Path(__file__).with_name("turn_budget.toml")
+"""Of `turn bench`, whose figures are an Orchard's over coturn's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`figure` of `scenario`, over one of its floors or over another figure, or as it is; at most `most`."""
+    """`figure` of `scenario`, over one of its floors or over another figure, or as it is; at most `most`.
+
+    `where` picks among measurements of one scenario by their parameters.
+    """
 
     name: str
     scenario: str
@@ -33,6 +38,7 @@ class Limit:
     most: float
     floor: str = ""
     over: str = ""
+    where: dict[str, float | int | str] = field(default_factory=dict[str, "float | int | str"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ def _value(limit: Limit, report: Report) -> float | None:
     figures: dict[str, Figure] = {
         figure.name: figure
         for measurement in report.measurements
-        if measurement.scenario == limit.scenario
+        if measurement.scenario == limit.scenario and limit.where.items() <= measurement.parameters.items()
         for figure in measurement.figures
     }
     figure = figures.get(limit.figure)

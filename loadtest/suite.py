@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from loadtest.scenarios import connect, fanout, floor, loss, meetings, memory, overload, setup, soak
+from loadtest.scenarios import (
+    connect,
+    fanout,
+    floor,
+    loss,
+    meetings,
+    memory,
+    overload,
+    setup,
+    soak,
+    turn_allocate,
+    turn_memory,
+    turn_relay,
+)
+from loadtest.scenarios.turn_sides import Way
 from loadtest.source import Media
 from loadtest.trace import CHROMIUM, load
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from loadtest.relays import Relays
     from loadtest.report import Measurement
     from loadtest.running import Scenario
     from loadtest.scenarios.crowds import Tell
     from loadtest.server import Bench
 
 Options = TypeVar("Options")
+
+QUIET_PER_S: Final = 15_000.0  # some 20 % of what coturn carries on one core here
 
 
 async def _floor(_: Bench, tell: Tell) -> Measurement:
@@ -59,6 +76,41 @@ def full(long: bool) -> list[Scenario]:
         partial(_with, overload.run, overload.Overload(rounds=rounds if long else 1)),
         partial(_with, soak.run, soak.Soak(minutes=3.0 if long else 0.5)),
     ]
+
+
+def turn_ways(rounds: int) -> list[turn_relay.Paced]:
+    """Forms and transports at 50,000 packets a second, and a load that leaves a server time to sleep."""
+    ways = (
+        Way(),
+        Way(form="send"),
+        Way(flows=1),
+        Way(flows=1, form="send"),
+        Way(transport="tcp"),
+        Way(transport="tls"),
+    )
+    return [
+        *(turn_relay.Paced(way, rounds=rounds) for way in ways),
+        turn_relay.Paced(Way(), QUIET_PER_S, rounds),
+    ]
+
+
+def turn(servers: Mapping[str, Relays], rounds: int) -> list[Scenario]:
+    """A TURN server in all ways that data goes, at rest and as clients come and go."""
+    return [
+        *(partial(_of_relays, turn_relay.run, servers, paced) for paced in turn_ways(rounds)),
+        partial(_of_relays, turn_memory.run, servers, turn_memory.Weighed()),
+        partial(_of_relays, turn_allocate.run, servers, turn_allocate.Allocate(rounds=rounds)),
+    ]
+
+
+async def _of_relays(
+    scenario: Callable[[Mapping[str, Relays], Options, Tell], Awaitable[Measurement]],
+    servers: Mapping[str, Relays],
+    options: Options,
+    _: Bench,
+    tell: Tell,
+) -> Measurement:
+    return await scenario(servers, options, tell)
 
 
 async def _with(

@@ -9,10 +9,12 @@ from typing import Annotated, cast
 
 import typer
 
+from loadtest import budget as budgets
+from loadtest import suite
 from loadtest.allocations import raise_descriptor_limit
 from loadtest.flows import MAX_BYTES, MAX_WINDOW, MIN_BYTES
 from loadtest.relays import Coturn, OwnRelay, Relays, RunningRelay, Secret, User
-from loadtest.running import Common, run
+from loadtest.running import Common, console, keep, measured, run
 from loadtest.scenarios import turn_allocate, turn_memory, turn_relay, turn_saturate, turn_soak
 from loadtest.scenarios.turn_sides import Way
 from loadtest.server import OwnServer
@@ -220,6 +222,14 @@ def run_soak(
     """Allocations kept by refreshes, with a little data: memory's slope, nothing lost."""
     options = turn_soak.Kept(minutes, count, rate, transport.value)
     run(context, lambda _, tell: turn_soak.run(_servers(context), options, tell))
+
+
+@app.command("bench")
+def run_bench(context: typer.Context, rounds: Rounds = 6) -> None:
+    """All ways of relaying, memory and allocations, each against the budget. Some ten minutes."""
+    common = cast("Common", context.obj)
+    report = keep(common, measured(common, suite.turn(_servers(context), rounds)))
+    console.print(budgets.table(budgets.stand(budgets.load(budgets.TURN), report)))
 
 
 def _way(transport: Over, form: By, flows: int, size: int, joined: bool) -> Way:

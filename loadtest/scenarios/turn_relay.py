@@ -30,6 +30,15 @@ class Paced:
     window_s: float = 3.0
     step_s: float = 0.001
 
+    def parameters(self) -> dict[str, float | int | str]:
+        """As a report tells them."""
+        return {
+            **self.way.parameters(),
+            "packets sent per second": self.per_s,
+            "ms between sendings": 1000 * self.step_s,
+            "seconds per round": self.window_s,
+        }
+
 
 async def run(servers: Mapping[str, Relays], options: Paced, tell: Tell) -> Measurement:
     """All rounds. Raises ServerFailed, NotAllocated, ProcessGone."""
@@ -44,12 +53,7 @@ async def run(servers: Mapping[str, Relays], options: Paced, tell: Tell) -> Meas
     return Measurement(
         "turn-relay",
         "Relayed packets" + (" side by side" if len(made) > 1 else ""),
-        {
-            **options.way.parameters(),
-            "packets sent per second": options.per_s,
-            "ms between sendings": 1000 * options.step_s,
-            "seconds per round": options.window_s,
-        },
+        options.parameters(),
         (
             *(figure for side in made for figure in _figures(side.label, found[side.label])),
             *over("CPU per relayed packet", {n: [p.cost_us for p in ps] for n, ps in found.items()}),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loadtest import budget
+from loadtest import budget, suite
 from loadtest.budget import Limit, Standing
 from loadtest.report import Conditions, Figure, Measurement, Report
 
@@ -45,9 +45,23 @@ def test_the_verdict_is_within_over_or_not_measured() -> None:
     assert standing(figure="a", most=5.9, over="c").verdict == "not measured"
 
 
-def test_the_repositorys_budget_reads_and_its_names_are_apart() -> None:
-    limits = budget.load(budget.HERE)
+def test_a_limit_may_say_which_of_a_scenarios_measurements() -> None:
+    few, many = (Measurement("x", "X", {"flows": n}, (Figure("a", "us", (float(n),)),)) for n in (1, 50))
+    limits = [Limit(f"{n}", "x", "a", 5.0, where={"flows": n}) for n in (1, 50, 7)]
+    found = budget.stand(limits, Report(CONDITIONS, [few, many]))
+    assert [standing.value for standing in found] == [1.0, 50.0, None]
+
+
+@pytest.mark.parametrize("path", [budget.HERE, budget.TURN])
+def test_the_repositorys_budgets_read_and_their_names_are_apart(path: Path) -> None:
+    limits = budget.load(path)
     assert len({limit.name for limit in limits}) == len(limits) >= 5
+
+
+def test_each_limit_of_relaying_is_measured_once() -> None:
+    ways = [paced.parameters() for paced in suite.turn_ways(1)]
+    limits = [limit for limit in budget.load(budget.TURN) if limit.scenario == "turn-relay"]
+    assert [sum(limit.where.items() <= way.items() for way in ways) for limit in limits] == [1] * len(ways)
 
 
 @pytest.mark.parametrize("text", ["", "[[limit]]\nname = 'x'", "[[limit]]\nno = 1", "limit = 3"])
