@@ -15,6 +15,7 @@ import redis
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
 
 PROGRAM = shutil.which("redis-server")
 _START_S = 10.0
@@ -28,7 +29,7 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """One server; `options` are its command line's, in pairs: `("appendonly", "yes")`."""
+    """One server, running within `with`. `options` are its command line's: `("appendonly", "yes")`."""
 
     def __init__(
         self, directory: Path, *options: tuple[str, str], port: int | None = None, password: str | None = None
@@ -45,6 +46,13 @@ class RedisServer:
     def url(self) -> str:
         """Where it is, as a setting says it."""
         return f"redis://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         """Start it, with the data that its directory has, and wait until it answers."""

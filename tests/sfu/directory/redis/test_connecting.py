@@ -47,10 +47,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RedisSer
         "tls-ca-cert-file": str(directory / "ca.pem"),
         "unixsocket": str(directory / "r.sock"),
     }
-    server = RedisServer(directory, *options.items(), password=PASSWORD)
-    server.start()
-    yield server, tls_port, directory
-    server.stop()
+    with RedisServer(directory, *options.items(), password=PASSWORD) as server:
+        yield server, tls_port, directory
 
 
 async def joins(url: str, **options: Any) -> None:
@@ -114,22 +112,16 @@ async def test_nobody_there_is_told_with_the_address() -> None:
 
 
 async def test_a_redis_that_throws_keys_away_is_refused(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path, ("maxmemory", "100mb"), ("maxmemory-policy", "allkeys-lru"))
-    server.start()
-    try:
+    with RedisServer(tmp_path, ("maxmemory", "100mb"), ("maxmemory-policy", "allkeys-lru")) as server:
         with pytest.raises(LinkError, match=r"maxmemory-policy is allkeys-lru.*set noeviction"):
             await joins(server.url)
         server("CONFIG", "SET", "maxmemory", "0")
         await joins(server.url)
-    finally:
-        server.stop()
 
 
 async def test_a_user_may_be_bound_to_the_prefix(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path)
-    server.start()
     commands = "+@hash +@set +@sortedset +@string +@keyspace +@scripting +@pubsub +@connection -@dangerous"
-    try:
+    with RedisServer(tmp_path) as server:
         server(
             "ACL",
             "SETUSER",
@@ -148,5 +140,3 @@ async def test_a_user_may_be_bound_to_the_prefix(tmp_path: Path) -> None:
         server("ACL", "SETUSER", "orchard", "resetkeys", "~other:*")
         with pytest.raises(LinkError, match=r"refuses a command: .*no permissions"):
             await joins(f"redis://orchard:word@127.0.0.1:{server.port}")
-    finally:
-        server.stop()

@@ -36,11 +36,9 @@ def slots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis Cluster of one server, which holds all slots and refuses what touches two at once."""
     directory = tmp_path_factory.mktemp("slots")
     bus = ("cluster-port", str(free_port()))
-    server = RedisServer(directory, ("cluster-enabled", "yes"), bus)
-    server.start()
-    server("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-    yield server
-    server.stop()
+    with RedisServer(directory, ("cluster-enabled", "yes"), bus) as server:
+        server("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        yield server
 
 
 class TestLayoutOnRedisCluster(DirectoryContract):

@@ -32,10 +32,8 @@ KEEPING = (("appendonly", "yes"), ("appendfsync", "always"))
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis of the test's own, which keeps what it was told."""
-    server = RedisServer(tmp_path / "redis", *KEEPING)
-    server.start()
-    yield server
-    server.stop()
+    with RedisServer(tmp_path / "redis", *KEEPING) as server:
+        yield server
 
 
 @pytest.fixture
@@ -158,47 +156,45 @@ async def test_a_watch_misses_nothing_however_often_the_connection_breaks(nodes:
 
 
 async def test_an_emptied_redis_is_filled_by_the_nodes_again(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path)  # keeps nothing
-    server.start()
-    async with Cluster(server) as nodes:
-        one, two = await nodes.node("n1"), await nodes.node("n2")
-        app, certificate = new_app("mine", 1.0).app, make_dtls_certificate(1.0)
-        await one.put_app(app)
-        await one.put_certificate(certificate)
-        owned = await one.create_session(owned_record(A))
-        free = await one.create_session(record(B))
-        views = [Seen(), Seen(), Seen()]
-        watches = [one.watch(A, views[0]), two.watch(A, views[1]), two.watch(B, views[2])]
-        await views[0].until(owned)
-        await views[1].until(owned)
-        await views[2].until(free)
-        server.stop(signal.SIGKILL)
-        await until_away(one)
-        await until_away(two)
-        server.start()
-        await until_there(two)
-        with pytest.raises(Unavailable, match="has lost its data"):  # which is not to say that it is gone
-            await two.get_session(C)
+    with RedisServer(tmp_path) as server:  # keeps nothing
+        async with Cluster(server) as nodes:
+            one, two = await nodes.node("n1"), await nodes.node("n2")
+            app, certificate = new_app("mine", 1.0).app, make_dtls_certificate(1.0)
+            await one.put_app(app)
+            await one.put_certificate(certificate)
+            owned = await one.create_session(owned_record(A))
+            free = await one.create_session(record(B))
+            views = [Seen(), Seen(), Seen()]
+            watches = [one.watch(A, views[0]), two.watch(A, views[1]), two.watch(B, views[2])]
+            await views[0].until(owned)
+            await views[1].until(owned)
+            await views[2].until(free)
+            server.stop(signal.SIGKILL)
+            await until_away(one)
+            await until_away(two)
+            server.start()
+            await until_there(two)
+            with pytest.raises(Unavailable, match="has lost its data"):  # which is not to say that it is gone
+                await two.get_session(C)
 
-        async def is_back() -> bool:
-            return await two.get_session(A) == owned
+            async def is_back() -> bool:
+                return await two.get_session(A) == owned
 
-        await until(is_back)
-        assert await one.list_sessions() == [owned]
-        await until_there(one)
-        late = await nodes.node("n3")
-        assert await late.list_apps() == [app]
-        assert await late.list_certificates() == [certificate]
-        changed = await two.replace_session(owned)
-        await views[0].until(changed)
-        await views[1].until(changed)
-        assert views[0].records == [owned, changed]
-        assert views[1].records == [owned, changed]
-        await views[2].until(None)  # nobody had it yet; when all are back, that is for certain
-        assert await two.get_session(C) is None
-        for watch in watches:
-            watch.close()
-    server.stop()
+            await until(is_back)
+            assert await one.list_sessions() == [owned]
+            await until_there(one)
+            late = await nodes.node("n3")
+            assert await late.list_apps() == [app]
+            assert await late.list_certificates() == [certificate]
+            changed = await two.replace_session(owned)
+            await views[0].until(changed)
+            await views[1].until(changed)
+            assert views[0].records == [owned, changed]
+            assert views[1].records == [owned, changed]
+            await views[2].until(None)  # nobody had it yet; when all are back, that is for certain
+            assert await two.get_session(C) is None
+            for watch in watches:
+                watch.close()
 
 
 async def test_a_session_that_was_deleted_meanwhile_is_not_written_back(nodes: Cluster) -> None:
@@ -221,66 +217,64 @@ async def test_a_session_that_was_deleted_meanwhile_is_not_written_back(nodes: C
 async def test_a_replica_that_takes_over_without_the_last_writes_gets_them(
     server: RedisServer, tmp_path: Path
 ) -> None:
-    replica = RedisServer(tmp_path / "replica")
-    replica.start()
-    async with Cluster(server) as nodes, Wire(server.port) as wire:
-        owner, other = await nodes.node("n1", url=wire.url), await nodes.node("n2", url=wire.url)
-        first = await owner.create_session(owned_record(A))
-        gone = await owner.create_session(owned_record(B))
-        views = [Seen() for _ in range(3)]
-        watches = [owner.watch(A, views[0]), owner.watch(B, views[1]), other.watch(A, views[2])]
-        replica("REPLICAOF", "127.0.0.1", server.port)
+    with RedisServer(tmp_path / "replica") as replica:
+        async with Cluster(server) as nodes, Wire(server.port) as wire:
+            owner, other = await nodes.node("n1", url=wire.url), await nodes.node("n2", url=wire.url)
+            first = await owner.create_session(owned_record(A))
+            gone = await owner.create_session(owned_record(B))
+            views = [Seen() for _ in range(3)]
+            watches = [owner.watch(A, views[0]), owner.watch(B, views[1]), other.watch(A, views[2])]
+            replica("REPLICAOF", "127.0.0.1", server.port)
 
-        async def is_in_step() -> bool:
-            return bool(replica("EXISTS", f"{nodes.prefix}:session:{{{B}}}"))
+            async def is_in_step() -> bool:
+                return bool(replica("EXISTS", f"{nodes.prefix}:session:{{{B}}}"))
 
-        await until(is_in_step)
-        replica("REPLICAOF", "NO", "ONE")
-        second = await owner.replace_session(first)
-        await owner.delete_session(B)
-        for seen, last in zip(views, (second, None, second), strict=True):
-            await seen.until(last)
-        wire.cut()
-        wire.mend(replica.port)
-        await until_there(owner)
-        await until_there(other)
+            await until(is_in_step)
+            replica("REPLICAOF", "NO", "ONE")
+            second = await owner.replace_session(first)
+            await owner.delete_session(B)
+            for seen, last in zip(views, (second, None, second), strict=True):
+                await seen.until(last)
+            wire.cut()
+            wire.mend(replica.port)
+            await until_there(owner)
+            await until_there(other)
 
-        async def is_as_it_was() -> bool:
-            return await other.get_session(A) == second
+            async def is_as_it_was() -> bool:
+                return await other.get_session(A) == second
 
-        await until(is_as_it_was)
-        assert gone.id in {found.id for found in await other.list_sessions()}  # of that nobody is the owner
-        third = await other.replace_session(second)
-        await views[0].until(third)
-        await views[2].until(third)
-        for watch in watches:
-            watch.close()
-    replica.stop()
+            await until(is_as_it_was)
+            assert gone.id in {
+                found.id for found in await other.list_sessions()
+            }  # of that nobody is the owner
+            third = await other.replace_session(second)
+            await views[0].until(third)
+            await views[2].until(third)
+            for watch in watches:
+                watch.close()
 
 
 async def test_a_primary_that_became_a_replica_is_left(server: RedisServer, tmp_path: Path) -> None:
-    promoted = RedisServer(tmp_path / "promoted")
-    promoted.start()
-    async with Cluster(server) as nodes, Wire(server.port) as wire:
-        node = await nodes.node(url=wire.url)
-        stored = await node.create_session(record(A))
-        promoted("REPLICAOF", "127.0.0.1", server.port)
+    with RedisServer(tmp_path / "promoted") as promoted:
+        async with Cluster(server) as nodes, Wire(server.port) as wire:
+            node = await nodes.node(url=wire.url)
+            stored = await node.create_session(record(A))
+            promoted("REPLICAOF", "127.0.0.1", server.port)
 
-        async def is_in_step() -> bool:
-            return bool(promoted("EXISTS", f"{nodes.prefix}:session:{{{A}}}"))
+            async def is_in_step() -> bool:
+                return bool(promoted("EXISTS", f"{nodes.prefix}:session:{{{A}}}"))
 
-        await until(is_in_step)
-        promoted("REPLICAOF", "NO", "ONE")
-        server("REPLICAOF", "127.0.0.1", promoted.port)
-        with pytest.raises(Unavailable, match="is a replica"):
-            await node.replace_session(stored)
-        with pytest.raises(LinkError, match="is a replica: name the primary"):
-            await nodes.node("n2")
-        wire.target = promoted.port  # as a name that leads to the primary does
-        await until_there(node)
-        changed = await node.replace_session(stored)
-        assert await node.get_session(A) == changed
-    promoted.stop()
+            await until(is_in_step)
+            promoted("REPLICAOF", "NO", "ONE")
+            server("REPLICAOF", "127.0.0.1", promoted.port)
+            with pytest.raises(Unavailable, match="is a replica"):
+                await node.replace_session(stored)
+            with pytest.raises(LinkError, match="is a replica: name the primary"):
+                await nodes.node("n2")
+            wire.target = promoted.port  # as a name that leads to the primary does
+            await until_there(node)
+            changed = await node.replace_session(stored)
+            assert await node.get_session(A) == changed
 
 
 async def test_a_full_redis_refuses_what_adds_and_does_what_takes_away(nodes: Cluster) -> None:
