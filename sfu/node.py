@@ -144,7 +144,12 @@ class Node:
         listen = config[MEDIA_LISTEN]
         buffer = config[MEDIA_BUFFER]
         sock = open_udp(
-            listen.host, listen.port, setting=MEDIA_LISTEN.flag, receive_buffer=buffer, send_buffer=buffer
+            listen.host,
+            listen.port,
+            setting=MEDIA_LISTEN.flag,
+            timestamps=True,
+            receive_buffer=buffer,
+            send_buffer=buffer,
         )
         self._stack.callback(sock.close)
         self.media_listen = Listen(listen.host, sock.getsockname()[1])

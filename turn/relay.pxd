@@ -71,7 +71,6 @@ cdef extern from "intake.h" nogil:
         uint32_t size
         uint32_t segment
         uint8_t *path
-        uint32_t overflow
         uint8_t traffic
         bint has_path
     struct intake_t "intake":
@@ -107,6 +106,7 @@ cdef extern from "sockets.h" nogil:
         uint32_t data
     int socket_family(int fd)
     int icmp_take(int fd, icmp_error *out)
+    uint32_t socket_lost(int fd)
     bint socket_bound(int fd, uint8_t *local)
     int socket_listens(int fd, int family, bint bound)
     int socket_relays(int fd, int family)
@@ -249,7 +249,6 @@ cdef struct Listener:
     uint8_t local[16]            # ... this one
     uint64_t mark                # in the hashes of paths to it
     uint32_t want                # datagrams to ask for
-    uint32_t overflow            # losses that were told last
 
 
 # A relayed address of one family. The descriptor is the relay's.
@@ -257,7 +256,6 @@ cdef struct RelaySocket:
     int fd                       # -1: none
     bint dont_fragment           # as it is set now
     uint32_t want                # datagrams to ask for
-    uint32_t overflow
 
 
 # A peer's address that may send, for one allocation.
@@ -378,7 +376,8 @@ cdef class Relay:
     cdef IcmpWord icmp[256]
     cdef uint32_t icmp_count
     cdef uint64_t drops[32]
-    cdef uint64_t received, overflow, calls, waits, control_in, replies
+    cdef uint64_t lost           # by the kernel, of sockets that are closed
+    cdef uint64_t received, calls, waits, control_in, replies
     cdef uint64_t channel_in, send_in, channel_out, data_out
 
     # streams

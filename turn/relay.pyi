@@ -58,10 +58,13 @@ class Relay:
     def remove_listener(self, listener: int) -> None:
         """Take no more from it. Raises ValueError while clients that came on it have allocations."""
 
-    def on_readable(self, now_us: int) -> list[tuple[int, Path, bytes]]:
-        """Relay what waits. Returns the STUN messages that are not for the relay, as (listener, path,
-        message): all but Send indications. They are STUN by their header alone. Call `take_icmp`,
-        `take_stream_messages` and, when those were answered, `take_ended` afterwards."""
+    def on_readable(self, now_us: int) -> bool:
+        """Relay what waits. True where there is something that is not for the relay: then call
+        `take_messages`, `take_icmp`, `take_stream_messages` and, when those were answered, `take_ended`."""
+
+    def take_messages(self) -> list[tuple[int, Path, bytes]]:
+        """The STUN messages of the last `on_readable` that came on listeners and are not for the relay (all
+        but Send indications), as (listener, path, message). They are STUN by their header alone."""
 
     def send(self, listener: int, path: Path, data: bytes) -> bool:
         """Send one datagram to a client at once, from the address that `path` names as ours. False when

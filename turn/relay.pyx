@@ -257,7 +257,6 @@ cdef class Relay:
         self.listeners[i].used = True
         self.listeners[i].fd, self.listeners[i].family, self.listeners[i].bound = fd, family, bound
         self.listeners[i].mark = hash_mix(i + 1)
-        self.listeners[i].overflow = 0
         self.listeners[i].want = 1
         return i
 
@@ -267,6 +266,7 @@ cdef class Relay:
             if self.allocations[i].used and self.allocations[i].listener == listener:
                 raise ValueError("allocations are left")
         epoll_ctl(self.epoll, EPOLL_CTL_DEL, self.listeners[listener].fd, NULL)
+        self.lost += socket_lost(self.listeners[listener].fd)
         self.listeners[listener].used = False
 
     cdef Listener *listener_of(self, uint32_t listener) except NULL:
@@ -275,8 +275,6 @@ cdef class Relay:
         return &self.listeners[listener]
 
     def on_readable(self, int64_t now_us):
-        cdef uint32_t i
-        cdef Control *c
         self.now_us, self.now_ns = now_us, now_us * 1000
         self.control_count = self.strange_count = self.stream_control_count = 0
         self.handshakes, self.sated = HANDSHAKES, False
@@ -284,10 +282,18 @@ cdef class Relay:
         with nogil:
             streams_resume(self)
             relay_run(self)
+        return (
+            self.control_count != 0 or self.stream_control_count != 0 or self.icmp_count != 0 or self.ended_first != NONE
+        )
+
+    def take_messages(self):
+        cdef uint32_t i
+        cdef Control *c
         out = []
         for i in range(self.control_count):
             c = &self.controls[i]
             out.append((c.listener, c.path[:BATCH_PATH], c.data[: c.size]))
+        self.control_count = 0
         return out
 
     def send(self, uint32_t listener, bytes path not None, bytes data not None):
@@ -531,7 +537,6 @@ cdef class Relay:
         s.fd = fd
         s.dont_fragment = False
         s.want = 1
-        s.overflow = 0
         self.socket_live += 1
 
     def detach(self, uint64_t handle, int family):
@@ -638,7 +643,7 @@ cdef class Relay:
             "wait_calls": self.waits,
             "receive_calls": self.io.calls,
             "send_calls": self.up.calls + self.down.calls,
-            "drop_overflow": self.overflow,
+            "drop_overflow": self.lost + lost_by_open_sockets(self),
             "drop_send_full": self.up.drop_full + self.down.drop_full,
             "drop_send_refused": self.up.drop_refused + self.down.drop_refused,
         }

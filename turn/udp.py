@@ -66,8 +66,11 @@ class UdpService:
         asyncio.get_running_loop().remove_reader(self._relay.fileno())
 
     def _on_readable(self) -> None:
-        now, wall_now = time.monotonic(), time.time()
-        messages = self._relay.on_readable(micros(now))
+        now = time.monotonic()
+        if not self._relay.on_readable(micros(now)):
+            return  # there was data alone, and nothing has changed
+        wall_now = time.time()
+        messages = self._relay.take_messages()
         for listener, path, data in messages:
             client = FiveTuple(
                 Transport.UDP, remote_address(path), Address(local_host(path), self._ports[listener])
@@ -82,7 +85,7 @@ class UdpService:
                 self._relay.send(listener, path, answer)
         acted = self._tcp.answer(now, wall_now)
         self._tell_icmp()
-        if messages or acted:  # else there was data alone, and nothing has changed
+        if messages or acted:
             self._heard()
 
     def _tell_icmp(self) -> None:

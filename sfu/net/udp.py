@@ -24,6 +24,7 @@ def open_udp(
     *,
     setting: str,
     reuse_port: bool = False,
+    timestamps: bool = False,
     receive_buffer: int = 4 << 20,
     send_buffer: int = 4 << 20,
 ) -> socket.socket:
@@ -31,26 +32,33 @@ def open_udp(
 
     `host` is "" for every address of both families (IPv4 alone where the machine has no IPv6), or a
     literal address. `setting` is how the user wrote it, for the error. Buffers are in bytes; the
-    kernel may give less (net.core.rmem_max). `reuse_port` lets several processes share the port.
-    Raises OpenError.
+    kernel may give less (net.core.rmem_max). `reuse_port` lets several processes share the port. With
+    `timestamps` each datagram tells when it came in: the kernel then looks at its clock for every packet
+    of the machine, as long as the socket is open. Raises OpenError.
     """
     dual = host in ("", "::")
+    options = {
+        socket.SO_REUSEPORT: int(reuse_port),
+        SO_RXQ_OVFL: 1,
+        socket.SO_RCVBUF: receive_buffer,
+        socket.SO_SNDBUF: send_buffer,
+    }
+    if timestamps:  # to switch them off again does not stop the kernel's looking
+        options[SO_TIMESTAMPNS] = 1
     try:
         if dual or ":" in host:
             try:
-                return _open(
-                    socket.AF_INET6, host or "::", port, dual, reuse_port, receive_buffer, send_buffer
-                )
+                return _open(socket.AF_INET6, host or "::", port, dual, options)
             except OSError as error:
                 if host or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                     raise
-        return _open(socket.AF_INET, host or "0.0.0.0", port, False, reuse_port, receive_buffer, send_buffer)  # noqa: S104
+        return _open(socket.AF_INET, host or "0.0.0.0", port, False, options)  # noqa: S104
     except OSError as error:
         raise OpenError(f"{setting} {_shown(host, port)}: {way_out(error, port, 'udp')}") from error
 
 
 def _open(
-    family: socket.AddressFamily, host: str, port: int, dual: bool, reuse_port: bool, receive: int, send: int
+    family: socket.AddressFamily, host: str, port: int, dual: bool, options: dict[int, int]
 ) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
@@ -60,12 +68,8 @@ def _open(
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
-        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send)
+        for option, value in options.items():
+            sock.setsockopt(socket.SOL_SOCKET, option, value)
         with as_root():
             sock.bind((host, port))
     except BaseException:

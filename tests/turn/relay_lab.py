@@ -143,7 +143,7 @@ class Lab:
 
     def run(self) -> list[tuple[int, Path, bytes]]:
         """What an event loop does when the relay's descriptor is readable."""
-        return self.relay.on_readable(self.now) if self.is_readable() else []
+        return self.relay.take_messages() if self.is_readable() and self.relay.on_readable(self.now) else []
 
     def is_readable(self, wait_s: float = 0) -> bool:
         return bool(select.select([self.relay], [], [], wait_s)[0])

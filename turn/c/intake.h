@@ -13,7 +13,7 @@ enum {
     INTAKE_HEADROOM = 64,    /* a head can be written before what came, and padding behind it */
     INTAKE_DATA = 65536,     /* more than any datagram, or any row that the kernel puts together, has */
     INTAKE_STRIDE = INTAKE_DATA + 4096 + 64, /* slots with room around them; at a power of two would fight for the same cache sets */
-    INTAKE_CONTROL = 160,                    /* pktinfo, overflow, traffic class, UDP_GRO */
+    INTAKE_CONTROL = 160,                    /* pktinfo, traffic class, UDP_GRO */
     INTAKE_UDP_GRO = 104                     /* linux/udp.h */
 };
 
@@ -22,7 +22,6 @@ struct intake_slot {
     uint32_t size;
     uint32_t segment;          /* of each datagram but the last; `size` where there is one */
     uint8_t path[BATCH_PATH];  /* the remote half alone where the socket does not tell what was hit */
-    uint32_t overflow;         /* what the socket's queue has lost since it was opened; 0: none or not told */
     uint8_t traffic;           /* DSCP and ECN as they came */
     uint8_t has_path;          /* 0: it does not tell what was hit */
 };
@@ -66,7 +65,6 @@ static inline void intake_read(struct intake_slot *s, const struct mmsghdr *m, i
     int found = !hit;
     s->size = s->segment = m->msg_len;
     s->traffic = 0;
-    s->overflow = 0;
     memset(s->path + 18, 0, BATCH_PATH - 18);
     if (h.msg_namelen == sizeof(struct sockaddr_in6)) {
         const struct sockaddr_in6 *name = h.msg_name;
@@ -93,8 +91,6 @@ static inline void intake_read(struct intake_slot *s, const struct mmsghdr *m, i
             int segment;
             memcpy(&segment, data, sizeof segment);
             if (segment > 0) s->segment = (uint32_t)segment;
-        } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
-            memcpy(&s->overflow, data, sizeof s->overflow);
         } else if (hit && c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
             struct in6_pktinfo info;
             memcpy(&info, data, sizeof info);

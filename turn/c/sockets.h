@@ -12,6 +12,8 @@
 #include "frame.h"
 #include "intake.h"
 
+enum { SOCKET_MEMINFO = 55, SOCKET_DROPS = 8, SOCKET_FIGURES = 16 }; /* asm-generic/socket.h, linux/sock_diag.h */
+
 struct icmp_error {
     uint8_t peer[FRAME_PEER]; /* whom the datagram was for */
     uint8_t type, code;
@@ -66,6 +68,14 @@ static inline int socket_option(int fd, int level, int option, int value) {
     return setsockopt(fd, level, option, &value, sizeof value);
 }
 
+/* Datagrams that the socket's queue has lost since it was opened. */
+static inline uint32_t socket_lost(int fd) {
+    uint32_t figures[SOCKET_FIGURES];
+    socklen_t size = sizeof figures;
+    if (getsockopt(fd, SOL_SOCKET, SOCKET_MEMINFO, figures, &size) < 0 || size <= SOCKET_DROPS * sizeof *figures) return 0;
+    return figures[SOCKET_DROPS];
+}
+
 /* AF_INET or AF_INET6 of a UDP socket, else -1. */
 static inline int socket_family(int fd) {
     int family = -1, type = -1;
@@ -99,16 +109,16 @@ static inline void socket_dont_fragment(int fd, int family, int on) {
     else socket_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, on ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT);
 }
 
-/* Traffic class, losses and, unless it is bound to one, the address that was hit with each datagram, and several of one sender together where the kernel can (it is no fault
- * if not). -1: errno says why this is no such socket. */
+/* Traffic class and, unless it is bound to one, the address that was hit with each datagram, and several of one sender
+ * together where the kernel can (it is no fault if not); losses are asked for (socket_lost), since to be told of them costs
+ * each datagram a look. -1: errno says why this is no such socket. */
 static inline int socket_listens(int fd, int family, int bound) {
     int failed = family == AF_INET6 ? socket_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) : 0;
-    socket_option(fd, SOL_SOCKET, SO_TIMESTAMPNS, 0); /* not looked at */
     if (bound) {
         if (family == AF_INET6) socket_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 0);
         else socket_option(fd, IPPROTO_IP, IP_PKTINFO, 0);
     }
-    socket_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+    socket_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 0);
     socket_option(fd, IPPROTO_UDP, INTAKE_UDP_GRO, 1);
     return socket_option(fd, IPPROTO_IP, IP_RECVTOS, 1) < 0 || failed < 0 ? -1 : 0; /* IPv4 comes to IPv6 sockets too */
 }
@@ -118,7 +128,6 @@ static inline int socket_relays(int fd, int family) {
     int v6 = family == AF_INET6;
     if (socket_option(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVTCLASS : IP_RECVTOS, 1) < 0) return -1;
     if (socket_option(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, 1) < 0) return -1;
-    socket_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
     socket_option(fd, IPPROTO_UDP, INTAKE_UDP_GRO, 1);
     socket_dont_fragment(fd, family, 0);
     return 0;

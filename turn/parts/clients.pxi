@@ -139,14 +139,6 @@ cdef int client_datagram(
     return drop(r, DROP_BAD_STUN if kind == FRAME_BAD_STUN else DROP_STRANGE)
 
 
-cdef inline int slot_check(Relay r, const intake_slot *slot, uint32_t *overflow) noexcept nogil:
-    """Count what the kernel tells of losses; -1 where the slot holds nothing to go on with."""
-    if slot.overflow:
-        r.overflow += <uint32_t> (slot.overflow - overflow[0])
-        overflow[0] = slot.overflow
-    return 0 if slot.has_path else drop(r, DROP_NO_PATH)
-
-
 cdef void listener_read(Relay r, uint32_t listener) noexcept nogil:
     """Take in a batch from clients, and send what of it is for peers."""
     cdef Listener *l = &r.listeners[listener]
@@ -156,7 +148,8 @@ cdef void listener_read(Relay r, uint32_t listener) noexcept nogil:
     l.want = intake_want(l.want, count, INTAKE_SLOTS)
     for i in range(count):
         slot = &r.io.slots[i]
-        if slot_check(r, slot, &l.overflow) < 0:
+        if not slot.has_path:
+            drop(r, DROP_NO_PATH)
             continue
         if l.bound:
             memcpy(slot.path + 18, l.local, 16)

@@ -48,8 +48,8 @@ cdef int peer_slot(Relay r, uint32_t index, uint32_t side, intake_slot *slot) no
     cdef Allocation *a = &r.allocations[index]
     cdef uint32_t at, size, channel
     cdef int allowed
-    if slot_check(r, slot, &a.sockets[side].overflow) < 0:
-        return -1
+    if not slot.has_path:
+        return drop(r, DROP_NO_PATH)
     allowed = peer_allowed(r, index, slot.path, &channel)
     if allowed <= 0:
         return drop_of(r, a, DROP_PEER_PORT if allowed else DROP_PEER_NO_PERMISSION)

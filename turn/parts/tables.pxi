@@ -97,9 +97,24 @@ cdef void allocation_give(Relay r, uint32_t i) noexcept nogil:
 cdef void socket_close(Relay r, Allocation *a, uint32_t side) noexcept nogil:
     if a.sockets[side].fd >= 0:
         epoll_ctl(r.epoll, EPOLL_CTL_DEL, a.sockets[side].fd, NULL)
+        r.lost += socket_lost(a.sockets[side].fd)
         close(a.sockets[side].fd)
         a.sockets[side].fd = -1
         r.socket_live -= 1
+
+
+cdef uint64_t lost_by_open_sockets(Relay r) noexcept nogil:
+    """Datagrams that the queues of all sockets have lost: a system call for each."""
+    cdef uint32_t i, side
+    cdef uint64_t lost = 0
+    for i in range(LISTENERS):
+        if r.listeners[i].used:
+            lost += socket_lost(r.listeners[i].fd)
+    for i in range(r.allocation_top):
+        for side in range(2):
+            if r.allocations[i].used and r.allocations[i].sockets[side].fd >= 0:
+                lost += socket_lost(r.allocations[i].sockets[side].fd)
+    return lost
 
 
 cdef void allocation_drop(Relay r, uint32_t index) noexcept nogil:

@@ -19,7 +19,7 @@ from sfu.media.events import ControlDatagram, EgressId, MediaEvent, PeerId, Trac
 from sfu.media.limits import Limits
 from sfu.media.tracks import Egress, ExtensionIds, Feedback, IngressCodec, IngressTrack, Kind, Routes
 from sfu.net.address import Address, Path, make_path
-from sfu.net.udp import SO_TIMESTAMPNS, open_udp
+from sfu.net.udp import open_udp
 from sfu.wire.rtcp import RtcpPacket, parse_rtcp, serialize_rtcp
 from sfu.wire.rtp import RtpPacket, is_rtcp, parse_rtp, serialize_rtp
 from sfu.wire.srtp import SrtpKeys, SrtpProfile
@@ -141,8 +141,9 @@ class Node:
     """A `MediaControl` on loopback whose time stands still until told."""
 
     def __init__(self, limits: Limits | None = None, sock: socket.socket | None = None) -> None:
-        self.sock = sock or open_udp("127.0.0.1", 0, setting="--media")
-        self.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 0)  # the kernel's clock does not stand still
+        self.sock = sock or open_udp(
+            "127.0.0.1", 0, setting="--media"
+        )  # no timestamps: the kernel's clock does not stand still
         if limits is None or limits.slice_s == Limits().slice_s:  # as long as it takes
             limits = replace(limits or Limits(), slice_s=60)
         self.media = MediaControl(self.sock, limits)
