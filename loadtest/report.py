@@ -141,16 +141,21 @@ class Report:
     def to_page(self) -> str:
         """A page for docs/measurements/."""
         c = self.conditions
+        one = self.measurements[0].title if len(self.measurements) == 1 else ""
         lines = [
-            f"# {', '.join(measurement.title for measurement in self.measurements)}",
+            f"# {one or 'Measurements of one run'}",
             "",
             f"Commit {c.commit}, {c.date}. {c.machine}; Linux {c.kernel}, Python {c.python}.",
             "",
             f"    {c.command}",
             "",
         ]
+        noted: set[str] = set()
         for measurement in self.measurements:
-            lines += _section(measurement)
+            if not one:
+                lines += [f"## {measurement.title}", ""]
+            lines += _section(measurement, [note for note in measurement.notes if note not in noted])
+            noted.update(measurement.notes)
         return "\n".join(lines).rstrip() + "\n"
 
 
@@ -170,14 +175,14 @@ def table(measurement: Measurement) -> Table:
     return made
 
 
-def _section(measurement: Measurement) -> list[str]:
+def _section(measurement: Measurement, notes: Sequence[str]) -> list[str]:
     lines: list[str] = []
     if measurement.parameters:
         lines += [", ".join(worded(measurement.parameters)) + ".", ""]
     lines += ["| figure | median | rounds, lowest to highest | x floors |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(_cells(figure))} |" for figure in measurement.figures]
     lines.append("")
-    for note in measurement.notes:
+    for note in notes:
         lines += [note, ""]
     return lines
 

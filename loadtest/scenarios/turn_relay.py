@@ -52,7 +52,7 @@ async def run(servers: Mapping[str, Relays], options: Paced, tell: Tell) -> Meas
         tell("round", options.rounds, options.rounds)
     return Measurement(
         "turn-relay",
-        "Relayed packets" + (" side by side" if len(made) > 1 else ""),
+        f"Relayed packets: {options.way.name}" + (", side by side" if len(made) > 1 else ""),
         options.parameters(),
         (
             *(figure for side in made for figure in _figures(side.label, found[side.label])),

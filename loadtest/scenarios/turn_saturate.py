@@ -58,7 +58,7 @@ async def run(servers: Mapping[str, Relays], options: Saturated, tell: Tell) -> 
             order.reverse()
     return Measurement(
         "turn-saturate",
-        "Saturation" + (" side by side" if len(made) > 1 else ""),
+        f"Saturation: {options.way.name}" + (", side by side" if len(made) > 1 else ""),
         {
             **options.way.parameters(),
             "ms between sendings": 1000 * options.step_s,

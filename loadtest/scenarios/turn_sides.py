@@ -29,6 +29,12 @@ class Way:
     size: int = 120
     joined: bool = False
 
+    @property
+    def name(self) -> str:
+        """In a few words."""
+        flows = "one flow" if self.flows == 1 else f"{self.flows} flows"
+        return f"{flows}, {self.transport.upper()}, {'channels' if self.form == 'channel' else 'indications'}"
+
     def parameters(self) -> dict[str, float | int | str]:
         """As a report tells them."""
         form = "channels" if self.form == "channel" else "Send and Data indications"

@@ -49,6 +49,13 @@ def test_the_page_says_where_how_and_what() -> None:
     assert page.endswith("A note.\n")
 
 
+def test_a_page_of_several_has_a_heading_for_each_and_no_note_twice() -> None:
+    page = Report(REPORT.conditions, [*REPORT.measurements, *REPORT.measurements]).to_page()
+    assert page.startswith("# Measurements of one run\n")
+    assert page.count("\n## An X\n") == 2
+    assert page.count("A note.") == 1
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"conditions": {}, "measurements": []}'])
 def test_another_document_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
