@@ -48,6 +48,15 @@ def _without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> 
     return event
 
 
+def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What others chose, such as a TURN username, begins no line of its own and moves no cursor; in JSON it
+    can't."""
+    for name, value in event.items():
+        if isinstance(value, str) and name != "exception" and not value.isprintable():
+            event[name] = repr(value)[1:-1]
+    return event
+
+
 def configure_logging(level: str = "info", form: str = "auto", stream: TextIO | None = None) -> None:
     """Write events of `level` and above to `stream` (standard error) as `form` says.
 
@@ -70,9 +79,10 @@ def configure_logging(level: str = "info", form: str = "auto", stream: TextIO | 
         ]
         if as_json
         else [
+            _printable,
             structlog.dev.ConsoleRenderer(
                 colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
+            ),
         ]
     )
     numeric = logging.getLevelNamesMapping()[level.upper()]

@@ -65,6 +65,17 @@ def test_an_event_is_one_line_with_its_fields() -> None:
     }
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_others_chose_begins_no_line_of_its_own_and_moves_no_cursor(form: str) -> None:
+    out = io.StringIO()
+    configure_logging("info", form, out)
+    get_logger("turn").info("turn.allocated", user="1:eve\n2 turn.ended\x1b[2J\u2028\x9b", client="é")
+    (line,) = out.getvalue().split("\n")[:-1]
+    assert "eve" in line
+    assert json.loads(line)["user"].startswith("1:eve\n") if form == "json" else "é" in line
+    assert not set("\r\x1b\u2028\x9b") & set(line)
+
+
 def test_a_logger_made_before_the_configuration_obeys_it() -> None:
     log = get_logger("early")
     out = io.StringIO()
