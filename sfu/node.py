@@ -208,6 +208,11 @@ class Node:
             self.turn.drain()
         log.info("node.draining", **self.sizes())
 
+    def reload(self) -> None:
+        """Read the certificates of files anew; what can't be used is said, and changes nothing."""
+        if self.turn is not None:
+            self.turn.reload()
+
     async def empty(self) -> None:
         """Until no session is left, those included that may still connect, and no TURN allocation."""
         began_at = time.time()

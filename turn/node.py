@@ -365,9 +365,15 @@ class TurnNode:
         return certificate.unnamed(self._chains, hosts)
 
     def reload(self) -> None:
-        """Read all certificates anew: connections from now on get them, those that are there go on. Raises
-        TurnError, and changes nothing then."""
-        self._show_certificates()
+        """Read all certificates anew: connections from now on get them, those that are there go on. One that
+        can't be used is said, and all the old ones stay."""
+        try:
+            has_tls = self._show_certificates()
+        except TurnError as error:
+            log.error("turn.certificate_not_loaded", error=str(error))
+        else:
+            if has_tls:
+                log.info("turn.certificate_loaded")
 
     def relay_counters(self) -> dict[str, int]:
         """Totals of the relay by name; `drop_` names a reason."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from sfu.api.connections import CONNECTIONS
-from sfu.api.server import HTTP_LISTEN, HTTP_TLS, HTTP_TLS_CERT, HTTP_TLS_KEY
+from sfu.api.listener import HTTP_LISTEN, HTTP_TLS, HTTP_TLS_CERT, HTTP_TLS_KEY
 from sfu.base.privileges import as_root
 from sfu.base.settings import Listen
 from sfu.cli.running import RunningServer, ServerNotRunning

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from sfu.api.server import DRAIN_WAIT_S, GRACE_S, HTTP_LISTEN, https_files
+from sfu.api.listener import GRACE_S, HTTP_LISTEN, https_files
+from sfu.api.server import DRAIN_WAIT_S
 from sfu.base.log import get_logger
 from sfu.base.privileges import regain
+from sfu.base.reloading import ReloadRequests
 from sfu.base.settings import Config, Listen, Source
 from sfu.base.stopping import StopRequests
-from sfu.cli.worker import DRAIN, END_NOW, WHEN_EMPTY
+from sfu.cli.worker import DRAIN, END_NOW, RELOAD, WHEN_EMPTY
 from sfu.directory.certificates import renew_certificates
 from sfu.directory.files import DataDirectory, DataDirectoryError, FilesDirectory
 from sfu.net.interfaces import advertised, shifted
@@ -134,7 +136,12 @@ class Supervisor:
         self._wish = wish
         self._ending.set()
         for worker in self._workers:
-            self._tell(worker)
+            self._tell(worker, wish)
+
+    def reload(self) -> None:
+        """Have all workers read their certificates anew."""
+        for worker in self._workers:
+            self._tell(worker, RELOAD)
 
     async def end(self) -> None:
         """Until all workers are gone; kills those that take too long. Without an `ask` before, it is now."""
@@ -168,7 +175,7 @@ class Supervisor:
             preexec_fn=regain,
         )
         cast("StreamWriter", process.stdin).write(json.dumps(worker.config.kept()).encode() + b"\n")
-        self._tell(worker)  # what came while it was being made
+        self._tell(worker, self._wish)  # what came while it was being made
         line = await cast("StreamReader", process.stdout).readline()
         if not line:
             status = await process.wait()
@@ -204,10 +211,10 @@ class Supervisor:
             except (NodeError, DataDirectoryError, OSError) as error:
                 log.error("worker.failed", worker=worker.index, error=str(error))
 
-    def _tell(self, worker: _Worker) -> None:
+    def _tell(self, worker: _Worker, wish: bytes) -> None:
         process = worker.process
-        if self._wish and process is not None and process.returncode is None and process.stdin is not None:
-            process.stdin.write(self._wish)
+        if wish and process is not None and process.returncode is None and process.stdin is not None:
+            process.stdin.write(wish)
 
 
 def _command(index: int) -> Sequence[str]:
@@ -220,12 +227,14 @@ async def supervise(config: Config, *, ready: Callable[[Supervisor], None]) -> N
 
     `ready` is called once all of them serve.
     """
-    stop = StopRequests()
+    stop, reloads = StopRequests(), ReloadRequests()
     stop.heed_signals()
+    reloads.heed_signals()
     try:
         supervisor = Supervisor(config)
     except DataDirectoryError as error:
         raise NodeError(str(error)) from error
+    reloads.answer_with(supervisor.reload)
     work = asyncio.create_task(_work(supervisor, stop, ready), name="workers")
     asked = asyncio.create_task(_pass_on(stop, supervisor), name="stop requests")
     ending = asyncio.create_task(stop.wait(), name="end")

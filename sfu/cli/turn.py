@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +15,7 @@ from rich.table import Table
 import sfu
 from sfu.base.log import FORMAT, LEVEL, configure_logging, get_logger
 from sfu.base.privileges import USER, let_go
+from sfu.base.reloading import ReloadRequests
 from sfu.base.settings import Config, Source
 from sfu.base.stopping import DRAIN_LIMIT_S, StopRequests
 from sfu.cli.errors import CommandError
@@ -48,7 +48,7 @@ log = get_logger("turn")
 @takes_settings(*_READ)
 def run(config: Config, *, context: typer.Context) -> None:
     """Run a STUN and TURN server alone. SIGTERM or Ctrl-C ends it, and all allocations; SIGUSR1 drains it: it
-    takes no new ones and ends with the last. SIGHUP has it read its certificate anew, which ends nothing."""
+    takes no new ones and ends with the last. SIGHUP has it read its certificates anew, which ends nothing."""
     if context.invoked_subcommand is not None:
         if any(config.source(setting) is Source.FLAG for setting in _READ):
             raise CommandError(f"`orchard turn {context.invoked_subcommand}`: flags go behind its command")
@@ -60,6 +60,9 @@ def run(config: Config, *, context: typer.Context) -> None:
 
 
 async def _run(config: Config) -> None:
+    stop, reloads = StopRequests(), ReloadRequests()
+    stop.heed_signals()
+    reloads.heed_signals()
     data = _data_directory(config)
     signers = keys_of(config, None if data is None else TurnKeys(data))
     if not signers.by_id and not signers.shared:
@@ -70,9 +73,7 @@ async def _run(config: Config) -> None:
     except TurnError as error:
         raise CommandError(str(error)) from error
     let_go()
-    stop = StopRequests()
-    stop.heed_signals()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, node)
+    reloads.answer_with(node.reload)
     heard = {"udp": node.listens, "tcp": node.tcp_listens, "tls": node.tls_listens}
     where = ", ".join(f"{transport} {listen}" for transport, listens in heard.items() for listen in listens)
     out.print(f"Orchard {sfu.__version__} TURN is ready: {where}", highlight=False, markup=False)
@@ -85,15 +86,6 @@ async def _run(config: Config) -> None:
     if following is not None:
         following.cancel()
     node.stop()
-
-
-def _reload(node: TurnNode) -> None:
-    try:
-        node.reload()
-    except TurnError as error:
-        log.error("turn.certificate_not_loaded", error=str(error))
-    else:
-        log.info("turn.certificate_loaded")
 
 
 def _data_directory(config: Config) -> DataDirectory | None:

@@ -3,8 +3,8 @@
     python -m sfu.cli.worker INDEX
 
 Standard input brings the settings as one line of JSON, then what the supervisor wants: `e` to end once
-nothing is left, `d` to drain and end soon, `n` to end now. Its end means that the supervisor is gone, so
-nobody would end this process: it drains.
+nothing is left, `d` to drain and end soon, `n` to end now, `r` to read certificates anew. Its end means that
+the supervisor is gone, so nobody would end this process: it drains.
 Standard output takes one line of JSON: the worker's address once it serves, or why it can't.
 """
 
@@ -22,6 +22,7 @@ import uvloop
 from sfu.api.server import run
 from sfu.base.log import FORMAT, LEVEL, configure_logging
 from sfu.base.privileges import USER, become
+from sfu.base.reloading import ReloadRequests
 from sfu.base.settings import Config, SettingsError
 from sfu.base.stopping import StopRequests
 from sfu.cli.limits import raise_descriptor_limit
@@ -31,7 +32,7 @@ from sfu.node import NodeError
 if TYPE_CHECKING:
     from sfu.api.server import Server
 
-WHEN_EMPTY, DRAIN, END_NOW = b"e", b"d", b"n"
+WHEN_EMPTY, DRAIN, END_NOW, RELOAD = b"e", b"d", b"n", b"r"
 _STDIN = 0
 
 
@@ -53,7 +54,7 @@ def main() -> None:
 
 
 async def _serve(config: Config, index: int, wishes: bytes) -> None:
-    stop = StopRequests()
+    stop, reloads = StopRequests(), ReloadRequests()
     loop = asyncio.get_running_loop()
 
     def obey(wishes: bytes) -> None:
@@ -63,6 +64,8 @@ async def _serve(config: Config, index: int, wishes: bytes) -> None:
             stop.ask()
         elif WHEN_EMPTY in wishes:
             stop.ask_when_empty()
+        if RELOAD in wishes:
+            reloads.ask()
 
     def on_readable() -> None:
         wishes = os.read(_STDIN, 64)
@@ -73,7 +76,7 @@ async def _serve(config: Config, index: int, wishes: bytes) -> None:
 
     obey(wishes)
     loop.add_reader(_STDIN, on_readable)
-    await run(config, ready=_tell, stop=stop, worker=index)
+    await run(config, ready=_tell, stop=stop, reloads=reloads, worker=index)
 
 
 def _tell(server: Server) -> None:

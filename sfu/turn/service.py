@@ -152,6 +152,11 @@ class TurnService:
         if self._node is not None:
             self._node.drain()
 
+    def reload(self) -> None:
+        """Read the certificates anew, if the server is this process's."""
+        if self._node is not None:
+            self._node.reload()
+
     async def empty(self) -> None:
         """Until there is no allocation."""
         if self._node is not None:

@@ -21,7 +21,8 @@ from loadtest.scenarios import churn
 from loadtest.scenarios.crowds import publish, subscribe
 from loadtest.server import OwnServer
 from loadtest.source import Media
-from sfu.api.server import HTTP_LISTEN, Server
+from sfu.api.listener import HTTP_LISTEN
+from sfu.api.server import Server
 from sfu.base.settings import Config, Listen
 from sfu.node import APPS, DATA, MEDIA_LISTEN
 from sfu.sessions.service import UNCONNECTED_LIFE_S

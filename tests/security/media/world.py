@@ -26,7 +26,8 @@ from loadtest.api import Server as Target
 from loadtest.description import Section, Transport, answer_section, new_section, read, render
 from loadtest.handshake import Handshake, Identity
 from loadtest.ice import Checks, Credentials, State, new_credentials
-from sfu.api.server import HTTP_LISTEN, Server
+from sfu.api.listener import HTTP_LISTEN
+from sfu.api.server import Server
 from sfu.base.ids import SessionId, ice_pwd, ice_ufrag
 from sfu.base.settings import Config, Listen, Setting
 from sfu.net.address import Address

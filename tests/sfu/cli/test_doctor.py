@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sfu.api.connections import CONNECTIONS
-from sfu.api.server import HTTP_LISTEN, HTTP_TLS, HTTP_TLS_CERT, HTTP_TLS_KEY
+from sfu.api.listener import HTTP_LISTEN, HTTP_TLS, HTTP_TLS_CERT, HTTP_TLS_KEY
 from sfu.base.settings import ByteSize, Config, Listen, Setting
 from sfu.cli.checks import (
     Finding,

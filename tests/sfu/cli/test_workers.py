@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,11 @@ from loadtest.api import Server
 from loadtest.crowd import Crowd
 from loadtest.scenarios.crowds import publish, subscribe
 from loadtest.source import Media
-from sfu.api.server import HTTP_LISTEN
+from sfu.api.listener import HTTP_LISTEN
 from sfu.base.settings import Config, Listen
 from sfu.cli.supervisor import CALM_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, Pauses, config_of
 from sfu.node import MEDIA_ADVERTISE, MEDIA_LISTEN, NodeError
+from tests.sfu.cli.relaying import write_pair
 from tests.sfu.cli.test_serve import spawn
 
 if TYPE_CHECKING:
@@ -54,15 +56,15 @@ class Workers:
         [pid] = [pid for pid in self.pids() if command_of(pid)[-1] == str(index)]
         return pid
 
-    async def event(self, name: str) -> dict[str, Any]:
-        """The next event of that name that any of them logs."""
+    async def event(self, *names: str) -> dict[str, Any]:
+        """The next event of one of these names that any of them logs."""
         assert self.supervisor.stderr is not None
         async with asyncio.timeout(DEADLINE_S):
             while line := await self.supervisor.stderr.readline():
                 event = json.loads(line)
-                if event["event"] == name:
+                if event["event"] in names:
                     return event
-        pytest.fail(f"it ended before {name}")
+        pytest.fail(f"it ended before {names}")
 
 
 def children_of(pid: int) -> list[int]:
@@ -111,7 +113,7 @@ async def working(data: Path, *arguments: str, count: int = 2) -> AsyncGenerator
             if f"is ready: {count} workers" not in first:
                 pytest.fail(f"{first!r}: {(await process.stderr.read()).decode()}")
             lines = [(await process.stdout.readline()).decode() for _ in range(count)]
-        yield Workers(process, [re.findall(r"http://\S+", line)[0] for line in lines])
+        yield Workers(process, [re.findall(r"https?://\S+", line)[0] for line in lines])
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
@@ -142,6 +144,29 @@ async def test_each_worker_carries_sessions_of_its_own_and_one_that_dies_disturb
             _, [source] = await publish(crowd, [Media.audio()])
             await subscribe(crowd, [source.track])
             await until(lambda: crowd.swarm.totals["rtp"] > 5)
+
+
+async def test_sighup_has_all_workers_show_their_new_certificates(tmp_path: Path) -> None:
+    write_pair(tmp_path)
+    chain, key = str(tmp_path / "chain.pem"), str(tmp_path / "key.pem")
+    https = ("--http-tls", "on", "--tls-cert", chain, "--tls-key", key)
+    turn = ("--turn-relay", "127.0.0.1", "--turn-certificate", chain, "--turn-key", key)
+    ports = [f"--turn-{transport}=127.0.0.1:0" for transport in ("udp", "tcp", "tls")]
+    async with working(tmp_path / "data", *https, *turn, *ports) as workers:
+        pids, new = workers.pids(), write_pair(tmp_path)
+        workers.supervisor.send_signal(signal.SIGHUP)
+        loaded = set[tuple[str, int]]()
+        while len(loaded) < 3:
+            event = await workers.event("http.certificate_loaded", "turn.certificate_loaded")
+            loaded.add((event["event"], event["worker"]))
+        for url in workers.urls:
+            where = url.removeprefix("https://").split(":")
+            assert await asyncio.to_thread(ssl.get_server_certificate, (where[0], int(where[1]))) == new
+        assert loaded == {
+            *(("http.certificate_loaded", worker) for worker in (0, 1)),
+            ("turn.certificate_loaded", 0),
+        }
+        assert workers.pids() == pids
 
 
 async def test_sigterm_lets_the_clients_of_all_workers_go_and_ends_them(tmp_path: Path) -> None:
