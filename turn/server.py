@@ -10,6 +10,7 @@ it, by what it is told from here.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -97,7 +98,8 @@ class Server:
         self._timers: Timers[AllocationId] = Timers()
         self._released: OrderedDict[FiveTuple, _Released] = OrderedDict()
         self._events: list[Event] = []
-        self._draining = False
+        self.is_draining = False
+        """Whether it takes no new allocations."""
         self._handlers: dict[int, Callable[[Request], bytes | None]] = {
             Method.ALLOCATE: self._allocate,
             Method.REFRESH: self._refresh,
@@ -211,8 +213,8 @@ class Server:
                 return held.answer
             raise Rejected(437)
         wanted = read_wanted(request, self._opener.families, self._opener.transports)
-        lifetime = self._lifetime(request)
-        if self._draining or not self._limits.has_room():
+        lifetime, until = self._lifetime(request)
+        if self.is_draining or not self._limits.has_room():
             raise Rejected(508)
         credential = request.user.credential
         if not self._limits.may_allocate(credential.username, request.client.ip):
@@ -228,7 +230,7 @@ class Server:
         )
         try:
             for opened in opening.opened:
-                self._attach(allocation, opened, request.now + lifetime)
+                self._attach(allocation, opened, until)
         except OSError as error:
             log.warning("turn.not_attached", error=str(error))
             self._detach(allocation)
@@ -282,10 +284,14 @@ class Server:
         self._timers.set(allocation.id, allocation.expires_at)
         self._events.append(Allocated(allocation))
 
-    def _lifetime(self, request: Request) -> int:
-        """Seconds that are granted: never longer than the credential lasts."""
-        granted = granted_lifetime(request.lifetime(), self._limits.bounds.lifetime_s)
-        return max(0, min(granted, int(request.user.credential.expires_at - request.wall_now)))
+    def _lifetime(self, request: Request) -> tuple[int, float]:
+        """Seconds that are granted, and when they are over: never later than the credential is.
+
+        The last second before that is told as a whole one: 0 would say that the allocation is gone.
+        """
+        granted_s = granted_lifetime(request.lifetime(), self._limits.bounds.lifetime_s)
+        left_s = request.user.credential.expires_at - request.wall_now
+        return min(granted_s, math.ceil(left_s)), request.now + min(granted_s, left_s)
 
     def _refresh(self, request: Request) -> bytes:
         released = self._released.get(request.client)
@@ -300,11 +306,11 @@ class Server:
         family = None if asked is None else read_family(asked)
         if asked is not None and family not in allocation.relayed:
             raise Rejected(443)
-        lifetime = 0 if request.lifetime() == 0 else self._lifetime(request)
+        lifetime, until = (0, request.now) if request.lifetime() == 0 else self._lifetime(request)
         answer = request.success((TurnAttribute.LIFETIME, wire.encode_lifetime(lifetime)))
         sizes = list(allocation.relayed) if family is None else [family]
         for size in sizes:
-            allocation.relayed[size].expires_at = request.now + lifetime
+            allocation.relayed[size].expires_at = until
         if lifetime == 0:
             self._note_released(request, answer)
             self._close_relayed(allocation, sizes, EndReason.RELEASED)
@@ -450,7 +456,7 @@ class Server:
 
     def drain(self) -> None:
         """Take no new allocations; those that are there go on."""
-        self._draining = True
+        self.is_draining = True
 
     def stop(self) -> None:
         """End all allocations, and what is held for others."""

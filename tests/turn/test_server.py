@@ -176,6 +176,17 @@ class TestAllocate:
         world.advance(3500)
         assert lifetime_of(client.allocate(lifetime(3600))) == 100
 
+    def test_T13_the_last_second_of_a_credential_is_used_and_no_more(self, world: World) -> None:
+        client = world.client(ttl_s=100)
+        world.now += 1.25
+        assert lifetime_of(client.allocate()) == 99
+        world.advance(98.25)
+        assert lifetime_of(client.refresh(700)) == 1
+        world.advance(0.375)
+        assert len(world.server) == 1
+        world.advance(0.125)
+        assert len(world.server) == 0
+
     def test_T2_a_request_that_comes_again_gets_the_same_answer(self, world: World, client: Client) -> None:
         first = client.allocate(transaction=b"once more...")
         again = client.allocate(transaction=b"once more...")
