@@ -397,6 +397,15 @@ class TurnNode:
         """Until there is no allocation."""
         await self._empty.wait()
 
+    def not_ready(self) -> str | None:
+        """Why there are no new allocations, or None."""
+        return "draining" if self.server.is_draining else None
+
+    @property
+    def hosts(self) -> list[str]:
+        """The addresses of relays, here and as clients are told."""
+        return list(self._hosts)
+
     def stop(self) -> None:
         """End all allocations and close everything."""
         if self._armed is not None:

@@ -1,22 +1,26 @@
-"""Whether this node lives, whether it takes new sessions, and its metrics."""
+"""Whether a server lives, whether it takes what is new, and its metrics."""
 
 from __future__ import annotations
 
 import hmac
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sfu.api.auth import CHALLENGE, bearer_secret
-from sfu.api.errors import TEMPORARILY_UNAVAILABLE, ApiError, error_response
+from sfu.api.edge import Edge
+from sfu.api.errors import TEMPORARILY_UNAVAILABLE, ApiError, add_error_handlers, error_response
+from sfu.api.limits import REQUESTS_UNDER_WAY
 from sfu.api.models import ErrorResponse, HealthResponse
 from sfu.base.settings import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from starlette.types import ASGIApp
 
 METRICS_SECRET = Setting(
     "metrics.secret",
@@ -56,3 +60,11 @@ def add_node_operations(router: APIRouter, not_ready: Callable[[], str | None], 
         if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), metrics_secret.encode()):
             raise ApiError(401, "The metrics' secret is wrong", CHALLENGE)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def create_health_app(not_ready: Callable[[], str | None], metrics_secret: str) -> ASGIApp:
+    """These operations alone, of a server that has no API; parameters as of `add_node_operations`."""
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    add_node_operations(app.router, not_ready, metrics_secret)
+    add_error_handlers(app)
+    return Edge(app, requests_under_way=REQUESTS_UNDER_WAY.default)

@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sfu.base.settings import CONFIG_FILE_VARIABLE, ByteSize, Config, Listen, Setting, declared, load
+from sfu.base.log import get_logger
+from sfu.base.settings import (
+    CONFIG_FILE_VARIABLE,
+    ByteSize,
+    Config,
+    Listen,
+    Setting,
+    Source,
+    declared,
+    load,
+)
 from sfu.turn.service import SETTINGS as serve_settings
 from turn.node import SETTINGS as turn_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+log = get_logger("node")
 
 ConfigFile = Annotated[
     Path | None,
@@ -68,6 +80,15 @@ def all_settings() -> tuple[Setting[Any], ...]:
         for setting in declared()
         if setting.section != "turn" or setting in turn_settings or setting in serve_settings
     )
+
+
+def warn_of_open_secrets(config: Config) -> None:
+    """Log which secrets were given as flags, where all users of the machine can read them."""
+    flags = [
+        setting.flag for setting in declared() if setting.secret and config.source(setting) is Source.FLAG
+    ]
+    if flags:
+        log.warning("settings.secret_in_arguments", flags=flags, mend="its variable, or the file of --config")
 
 
 def read_config(flags: Mapping[str, str | Sequence[str]], config_file: Path | None) -> Config:

@@ -12,7 +12,7 @@ from sfu.api.server import run
 from sfu.base.log import FORMAT, LEVEL, configure_logging
 from sfu.base.settings import Config
 from sfu.cli.limits import raise_descriptor_limit
-from sfu.cli.options import takes_settings
+from sfu.cli.options import takes_settings, warn_of_open_secrets
 from sfu.cli.supervisor import supervise
 from sfu.cli.terminal import out
 from sfu.cli.user import begin_as_user
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 def serve(config: Config) -> None:
     """Run the server. SIGTERM or Ctrl-C lets clients go and ends it; a second one ends it at once."""
     configure_logging(config[LEVEL], config[FORMAT])
+    warn_of_open_secrets(config)
     begin_as_user(config, data=Path(config[DATA]))
     if config[WORKERS] > 1:
         uvloop.run(supervise(config, ready=_tell_all))

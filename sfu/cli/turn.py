@@ -13,6 +13,9 @@ import uvloop
 from rich.table import Table
 
 import sfu
+from sfu.api import listener
+from sfu.api.health import METRICS_SECRET, create_health_app
+from sfu.api.listener import HTTP_LISTEN, HttpListeners
 from sfu.base.log import FORMAT, LEVEL, configure_logging, get_logger
 from sfu.base.privileges import USER, let_go
 from sfu.base.reloading import ReloadRequests
@@ -20,15 +23,15 @@ from sfu.base.settings import Config, Source
 from sfu.base.stopping import DRAIN_LIMIT_S, StopRequests
 from sfu.cli.errors import CommandError
 from sfu.cli.limits import raise_descriptor_limit
-from sfu.cli.options import takes_settings
+from sfu.cli.options import takes_settings, warn_of_open_secrets
 from sfu.cli.terminal import as_text, err, out
 from sfu.cli.user import begin_as_user, data_of
 from sfu.directory.files import DataDirectory
-from sfu.node import DATA
+from sfu.node import DATA, NodeError
 from sfu.turn.follow import Follower
 from sfu.turn.keys import TurnKeys, keys_of
 from turn.keys import finish_rotation, new_key, rotate
-from turn.node import SETTINGS, TurnError, TurnNode
+from turn.node import SETTINGS, STRICT, TurnError, TurnNode
 
 if TYPE_CHECKING:
     from turn.keys import IssuedKey, TurnKey
@@ -39,7 +42,7 @@ turn.add_typer(keys, name="key")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The key's id, or a beginning that no other key has")]
 
-_READ = (LEVEL, FORMAT, DATA, USER, DRAIN_LIMIT_S, *SETTINGS)
+_READ = (LEVEL, FORMAT, DATA, USER, DRAIN_LIMIT_S, METRICS_SECRET, *listener.SETTINGS, *SETTINGS)
 
 log = get_logger("turn")
 
@@ -54,6 +57,7 @@ def run(config: Config, *, context: typer.Context) -> None:
             raise CommandError(f"`orchard turn {context.invoked_subcommand}`: flags go behind its command")
         return
     configure_logging(config[LEVEL], config[FORMAT])
+    warn_of_open_secrets(config)
     raise_descriptor_limit()
     begin_as_user(config, data=None if config.source(DATA) is Source.DEFAULT else Path(config[DATA]))
     uvloop.run(_run(config))
@@ -72,11 +76,47 @@ async def _run(config: Config) -> None:
         node.start()
     except TurnError as error:
         raise CommandError(str(error)) from error
-    let_go()
-    reloads.answer_with(node.reload)
+    http = HttpListeners(config)
+    try:
+        await _serve_http(http, config, node, data)
+        let_go()
+        reloads.answer_with(lambda: _reload(http, node))
+        _say(node)
+        await _until_asked(stop, node, config, data)
+    finally:
+        await http.stop()
+        node.stop()
+
+
+async def _serve_http(
+    http: HttpListeners, config: Config, node: TurnNode, data: DataDirectory | None
+) -> None:
+    """Health and metrics. Where only the default's port is taken, that is said, and there are none. Raises
+    NodeError, DataDirectoryError."""
+    app = create_health_app(node.not_ready, config[METRICS_SECRET])
+    try:
+        log.info("turn.http_started", url=await http.serve_site(app, data, node.hosts))
+    except NodeError as error:
+        if config[STRICT] or config.source(HTTP_LISTEN) is not Source.DEFAULT:
+            raise
+        log.warning("turn.http_off", error=str(error))
+
+
+def _reload(http: HttpListeners, node: TurnNode) -> None:
+    http.reload()
+    node.reload()
+
+
+def _say(node: TurnNode) -> None:
     heard = {"udp": node.listens, "tcp": node.tcp_listens, "tls": node.tls_listens}
     where = ", ".join(f"{transport} {listen}" for transport, listens in heard.items() for listen in listens)
     out.print(f"Orchard {sfu.__version__} TURN is ready: {where}", highlight=False, markup=False)
+
+
+async def _until_asked(
+    stop: StopRequests, node: TurnNode, config: Config, data: DataDirectory | None
+) -> None:
+    """Follow the data directory until the server is to end."""
     following = None
     if data is not None:
         following = asyncio.create_task(Follower(node, config, data).follow_forever(), name="turn follower")
@@ -85,7 +125,6 @@ async def _run(config: Config) -> None:
     await stop.wait_or(node.empty, config[DRAIN_LIMIT_S])
     if following is not None:
         following.cancel()
-    node.stop()
 
 
 def _data_directory(config: Config) -> DataDirectory | None:

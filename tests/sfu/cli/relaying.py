@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import httpx
 import pytest
 from aioice import turn as aioice_turn
 from aioice.stun import TransactionFailed
@@ -32,6 +34,7 @@ Kind = Literal["alone", "inside"]
 KINDS: list[Kind] = ["alone", "inside"]
 
 DEADLINE_S = 60
+METRICS_SECRET = "scrape it"
 ROUND_S = 20.0  # a datagram that has not come back by then is lost, on however busy a machine
 SILENCE_S = 1.5  # after which a call that is to end has
 _ANYWHERE = tuple(f"--turn-{flag}=127.0.0.1:0" for flag in ("udp", "tcp", "tls"))
@@ -44,7 +47,7 @@ def credential(life_s: float = 600, whose: str = "alice") -> Credential:
 
 @dataclass(slots=True)
 class Relaying:
-    """The process; `ports` are by transport, `url` is of its HTTP API."""
+    """The process; `ports` are by transport, `url` is where it speaks HTTP."""
 
     process: Process
     ports: dict[str, int]
@@ -59,6 +62,18 @@ class Relaying:
                 if entry["event"] == event:
                     return entry
         pytest.fail(f"the server ended before {event}")
+
+    async def get(self, path: str) -> httpx.Response:
+        """What is answered over HTTP, with the secret of metrics."""
+        headers = {"authorization": f"Bearer {METRICS_SECRET}"}
+        async with httpx.AsyncClient(base_url=self.url, headers=headers) as http:
+            return await http.get(path)
+
+    async def metric(self, name: str) -> float:
+        """A metric as it stands, named with its labels; 0 if there is none."""
+        text = (await self.get("/metrics")).text
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
 
     async def ended(self) -> list[dict[str, Any]]:
         """Wait for its end by itself; what it still logged."""
@@ -81,14 +96,15 @@ async def relaying(kind: Kind, folder: Path, *arguments: str) -> AsyncGenerator[
     `key.pem` in the folder, which are made; ended by SIGTERM if it still runs."""
     write_pair(folder)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ORCHARD_")}
-    inside = ("--http", "127.0.0.1:0", "--media", "127.0.0.1:0") if kind == "inside" else ()
+    inside = ("--media", "127.0.0.1:0") if kind == "inside" else ()
     process = await asyncio.create_subprocess_exec(
         *(Path(sys.executable).parent / "orchard", "serve" if kind == "inside" else "turn", *inside),
+        *("--http", "127.0.0.1:0"),
         *(*_ANYWHERE, "--turn-relay", "127.0.0.1", "--turn-allow", "127.0.0.1", "--log-format", "json"),
         *("--turn-certificate", "chain.pem", "--turn-key", "key.pem", "--data", "data", *arguments),
         stdout=PIPE,
         stderr=PIPE,
-        env=clean | {"ORCHARD_TURN_SECRETS": SECRET},
+        env=clean | {"ORCHARD_TURN_SECRETS": SECRET, "ORCHARD_METRICS_SECRET": METRICS_SECRET},
         cwd=folder,
     )
     try:
@@ -108,7 +124,10 @@ async def _started(process: Process, kind: Kind) -> Relaying:
         pytest.fail(f"{ready!r}: {(await process.stderr.read()).decode()}")
     if kind == "alone":
         found = re.findall(r"(udp|tcp|tls) 127\.0\.0\.1:(\d+)", ready)
-        return Relaying(process, {transport: int(port) for transport, port in found}, "")
+        ports = {transport: int(port) for transport, port in found}
+        server = Relaying(process, ports, "")
+        server.url = (await server.logged("turn.http_started"))["url"]
+        return server
     server = Relaying(process, {}, ready.split()[-1])
     for url in (await server.logged("turn.started"))["urls"]:
         scheme, port, transport = re.findall(r"(turns?):127\.0\.0\.1:(\d+)\?transport=(\w+)", url)[0]
@@ -203,10 +222,16 @@ class Call:
             await asyncio.sleep(0.001)
 
 
-async def refusal(server: Relaying, whose: Credential) -> int:
+async def shown(server: Relaying) -> str:
+    """The certificate, as PEM, that a new connection is shown."""
+    where = "127.0.0.1", server.ports["tls"]
+    return await asyncio.to_thread(ssl.get_server_certificate, where)
+
+
+async def refusal(server: Relaying, whose: Credential, transport: str = "udp") -> int:
     """The code with which one more allocation is refused."""
     with pytest.raises(TransactionFailed) as failed:
-        async with Call.running(server, whose):
+        async with Call.running(server, whose, transport):
             pass
     code: int = failed.value.response.attributes["ERROR-CODE"][0]
     return code
