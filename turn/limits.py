@@ -109,7 +109,8 @@ PACKETS_PER_SECOND = Setting(
     10_000,
     minimum=0,
     maximum=10_000_000,
-    help="Packets of one allocation per second, both ways together; more are dropped; 0: no bound",
+    help="Packets of one allocation per second, each way; more are dropped; at once may come half a second's "
+    "worth, and one in any case; 0: no bound",
 )
 BITS_PER_SECOND = Setting(
     "turn.bits_per_second",
@@ -117,7 +118,8 @@ BITS_PER_SECOND = Setting(
     100_000_000,
     minimum=0,
     maximum=1_000_000_000_000,
-    help="Bits of data of one allocation per second, both ways together; more are dropped; 0: no bound",
+    help="Bits of data of one allocation per second, each way; more are dropped; at once may come half a "
+    "second's worth, and one packet in any case; 0: no bound",
 )
 REPLIES_PER_SECOND = Setting(
     "turn.replies_per_second",
@@ -276,7 +278,7 @@ class Bounds:
     peers_per_s: float = PEERS_PER_SECOND.default
     peers_burst: int = PEERS_BURST.default
     packets_per_s: int = PACKETS_PER_SECOND.default
-    """Of one allocation, both ways together; 0: no bound."""
+    """Of one allocation, each way; 0: no bound."""
     bytes_per_s: int = BITS_PER_SECOND.default // 8
     """As `packets_per_s`."""
     replies_per_s: float = REPLIES_PER_SECOND.default

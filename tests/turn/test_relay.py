@@ -497,6 +497,24 @@ def test_an_allocation_passes_so_many_bytes_a_second(lab: Lab) -> None:
     assert lab.dropped() == {"rate": 3}
 
 
+@pytest.mark.parametrize(("packets_per_s", "bytes_per_s"), [(1, 0), (0, 1000)])
+def test_a_rate_of_less_than_a_packet_in_its_burst_passes_one_at_a_time(
+    lab: Lab, packets_per_s: int, bytes_per_s: int
+) -> None:
+    client, peer = lab.client(packets_per_s=packets_per_s, bytes_per_s=bytes_per_s), lab.peer()
+    relayed = client.relayed_at("127.0.0.1")
+    client.permit(peer)
+    client.bind(CHANNEL, peer)
+    for second in range(1, 4):
+        for _ in range(3):
+            client.send(channel_data(CHANNEL, bytes(1000)))
+            peer.sock.sendto(bytes(1000), relayed)
+        lab.run()
+        counts = lab.relay.counts(client.handle)
+        assert (counts["packets_in"], counts["packets_out"]) == (second, second)
+        lab.now += 1_000_000
+
+
 # STUN for Python
 
 
