@@ -34,11 +34,13 @@ PEERS_MOST: Final = 1 << 20
 _FAMILIES: Final = {4: socket.AF_INET, 16: socket.AF_INET6}
 
 
-def make_relay(bounds: Bounds, *, peer_connections: int = 0) -> Relay:
-    """A relay with room for what the bounds let clients have, and for so many data connections."""
+def make_relay(bounds: Bounds, *, listeners: int, peer_connections: int = 0) -> Relay:
+    """A relay with room for what the bounds let clients have, on so many UDP ports of theirs, and for so many
+    data connections."""
     permissions_each = bounds.permissions + bounds.channels  # what is over stays while a channel stands on it
     return Relay(
         seed=token_bytes(16),
+        listeners_max=listeners,
         allocations_max=bounds.allocations,
         permissions_max=min(bounds.allocations * permissions_each, PEERS_MOST),
         channels_max=min(bounds.allocations * bounds.channels, PEERS_MOST),

@@ -218,7 +218,11 @@ class TurnNode:
             )
         except ValueError as error:
             raise TurnError(str(error)) from error
-        relay = make_relay(bounds, peer_connections=connection_bounds.connections if config[TCP_RELAY] else 0)
+        relay = make_relay(
+            bounds,
+            listeners=max(1, len(config[UDP])),
+            peer_connections=connection_bounds.connections if config[TCP_RELAY] else 0,
+        )
         relay.set_own_ports(peers.own_ports())
         relay.set_told(
             [(packed_host(at.told), at.low, at.high, packed_host(at.host), at.first) for at in told]
@@ -393,10 +397,6 @@ class TurnNode:
         self.server.drain()
         log.info("turn.draining", allocations=len(self.server))
 
-    async def empty(self) -> None:
-        """Until there is no allocation."""
-        await self._empty.wait()
-
     def not_ready(self) -> str | None:
         """Why there are no new allocations, or None."""
         return "draining" if self.server.is_draining else None
@@ -405,6 +405,10 @@ class TurnNode:
     def hosts(self) -> list[str]:
         """The addresses of relays, here and as clients are told."""
         return list(self._hosts)
+
+    async def empty(self) -> None:
+        """Until there is no allocation."""
+        await self._empty.wait()
 
     def stop(self) -> None:
         """End all allocations and close everything."""

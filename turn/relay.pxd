@@ -174,7 +174,6 @@ cdef extern from "timer.h" nogil:
 
 cdef enum:
     NONE = 0xffffffff            # no entry; equal to HASH_NONE
-    LISTENERS = 32
     OWN_PORTS = 16               # ranges
     TOLD = 32                    # ranges of ports at addresses that others are told
     PARCELS = 512                # datagrams to peers gathered before they leave; as BURST_DATAGRAMS
@@ -345,7 +344,8 @@ cdef class Relay:
     cdef intake_t io
     cdef burst_t up, down        # to peers, to clients
     cdef crc_table crc
-    cdef Listener listeners[32]
+    cdef Listener *listeners
+    cdef uint32_t listeners_max
     cdef Allocation *allocations
     cdef Permission *permissions
     cdef Channel *channels

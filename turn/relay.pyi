@@ -36,13 +36,15 @@ class Relay:
         control_per_call: int = 128,
         slice_us: int = 5_000,
         streams_max: int = 0,
+        listeners_max: int = 32,
         stranger_bytes: int = 2048,
         control_bytes: int = 4096,
         write_queue: int = 262_144,
     ) -> None:
         """`seed`: at least 8 secret bytes, so that nobody can choose what collides in the tables.
         `..._each` is the bound of one allocation. One call hands up at most `control_per_call` STUN
-        messages, half of them from clients without an allocation, and relays for about `slice_us`.
+        messages, half of them from clients without an allocation, and relays for about `slice_us`. At most
+        `listeners_max` UDP sockets of clients.
 
         Streams: at most `streams_max`; a message on one without an allocation may claim `stranger_bytes`,
         a request on one that has `control_bytes` (4,096 at most both); `write_queue` bytes may wait for a

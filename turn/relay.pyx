@@ -130,6 +130,7 @@ cdef class Relay:
         uint32_t control_per_call=128,
         int64_t slice_us=5_000,
         uint32_t streams_max=0,
+        uint32_t listeners_max=32,
         uint32_t stranger_bytes=2048,
         uint32_t control_bytes=CONTROL_MAX,
         uint32_t write_queue=262_144,
@@ -147,9 +148,12 @@ cdef class Relay:
             raise ValueError("at least one message handed up per call, and some time for each")
         if streams_max >= 1 << 24:
             raise ValueError(f"at most {(1 << 24) - 1} streams, not {streams_max}")
+        if not 0 < listeners_max <= 65536:
+            raise ValueError(f"1 to 65536 listeners, not {listeners_max}")
         if stranger_bytes > CONTROL_MAX or control_bytes > CONTROL_MAX:
             raise ValueError(f"messages of at most {CONTROL_MAX} bytes are handed up")
         memcpy(&seed_word, <const char *> seed, 8)
+        self.listeners_max = listeners_max
         self.allocations_max, self.permissions_max, self.channels_max = allocations_max, permissions_max, channels_max
         self.permissions_each, self.channels_each = permissions_each, channels_each
         self.controls_max, self.slice_ns = control_per_call, slice_us * 1000
@@ -163,12 +167,14 @@ cdef class Relay:
         burst_init(&self.up)
         burst_init(&self.down)
         crc_init(&self.crc)
+        self.listeners = <Listener *> calloc(listeners_max, sizeof(Listener))
         self.allocations = <Allocation *> calloc(allocations_max, sizeof(Allocation))
         self.permissions = <Permission *> calloc(permissions_max, sizeof(Permission))
         self.channels = <Channel *> calloc(channels_max, sizeof(Channel))
         self.controls = <Control *> calloc(control_per_call, sizeof(Control))
         if (
-            not self.allocations or not self.permissions or not self.channels or not self.controls
+            not self.listeners or not self.allocations or not self.permissions or not self.channels
+            or not self.controls
             or intake_init(&self.io) < 0
             or hash_init(&self.by_path, seed_word, 256) < 0
             or hash_init(&self.by_channel, seed_word, 256) < 0
@@ -218,6 +224,7 @@ cdef class Relay:
         free(self.paused)
         free(self.throttled)
         intake_free(&self.io)
+        free(self.listeners)
         free(self.allocations)
         free(self.permissions)
         free(self.channels)
@@ -242,11 +249,11 @@ cdef class Relay:
         cdef epoll_event event
         cdef bint bound
         cdef uint32_t i
-        for i in range(LISTENERS):
+        for i in range(self.listeners_max):
             if not self.listeners[i].used:
                 break
         else:
-            raise TableFull(f"listeners: {LISTENERS}")
+            raise TableFull(f"listeners: {self.listeners_max}")
         bound = socket_bound(fd, self.listeners[i].local)
         if socket_family(fd) != family or socket_listens(fd, family, bound) < 0:
             raise ValueError(f"descriptor {fd} is no UDP socket of family {family}")
@@ -270,7 +277,7 @@ cdef class Relay:
         self.listeners[listener].used = False
 
     cdef Listener *listener_of(self, uint32_t listener) except NULL:
-        if listener >= LISTENERS or not self.listeners[listener].used:
+        if listener >= self.listeners_max or not self.listeners[listener].used:
             raise ValueError(f"no listener {listener}")
         return &self.listeners[listener]
 

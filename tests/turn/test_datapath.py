@@ -28,7 +28,7 @@ class Relayed(World):
     """A world whose relay is the real one. Its listener hears nothing: messages are handed to the server."""
 
     def __init__(self, bounds: Bounds) -> None:
-        self.compiled = make_relay(bounds)
+        self.compiled = make_relay(bounds, listeners=1)
         self.path = DataPath(self.compiled, Streams(Strangers(bounds)), packets_per_s=0, bytes_per_s=0)
         self.listener = open_udp("127.0.0.1", 0, setting="--listen")
         self.number = self.compiled.add_listener(self.listener.fileno(), self.listener.family)

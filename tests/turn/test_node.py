@@ -97,6 +97,23 @@ async def test_aioice_reaches_a_peer_and_hears_it(node: TurnNode) -> None:
     peer.close()
 
 
+async def test_clients_are_heard_on_as_many_ports_as_the_settings_name() -> None:
+    node = TurnNode(config(udp=["127.0.0.1:0"] * 40))
+    node.start()
+    try:
+        for port in {listen.port for listen in node.listens}:
+            _, heard = await asyncio.get_running_loop().create_datagram_endpoint(
+                Heard, remote_addr=("127.0.0.1", port)
+            )
+            heard.transport.sendto(stun.build(stun.BINDING, MessageClass.REQUEST, bytes(12)))
+            answer = stun.parse(await asyncio.wait_for(heard.heard.get(), 5))
+            assert answer.message_class is MessageClass.SUCCESS
+            heard.transport.close()
+        assert len(node.listens) == 40
+    finally:
+        node.stop()
+
+
 class RawClient:
     """A client that signs what it is told to, on a blocking socket in a thread."""
 
