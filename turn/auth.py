@@ -4,7 +4,7 @@ The checks are in the order of the RFC but for one: a nonce is looked at before 
 than one MAC, so a flood of forged requests buys no search for names and no integrity checks. A correct
 client sees no difference.
 
-    no integrity attribute        401   REALM, NONCE, PASSWORD-ALGORITHMS
+    no integrity attribute        401   REALM, NONCE and, but for a bare header, PASSWORD-ALGORITHMS
     username, realm, nonce short  400
     nonce not ours, or too old    438   as 401
     algorithms not as offered     400
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from turn.nonce import Nonces
 
 MAX_USERNAME_BYTES = 763  # RFC 8489 14.3
+_SHORTEST_ALLOCATE = 28  # bytes: a header and REQUESTED-TRANSPORT, without which there is none (RFC 8656 7.1)
+_FINGERPRINT_BYTES = 8  # that the answer will have too
 
 _OFFERED = (PasswordAlgorithm.SHA256, PasswordAlgorithm.MD5)
 _ALGORITHMS = stun.encode_password_algorithms(_OFFERED)
@@ -84,7 +86,9 @@ class Authenticator:
     def check(self, message: Message, client: Address, wall_now: float) -> Authenticated | Refused:
         """Whose request this is, or the error to answer with. `wall_now` is seconds since 1970."""
         if message.integrity_at is None and message.integrity_sha256_at is None:
-            return self._challenge(401, client, wall_now)
+            # Shorter is no client's request, but may be sent in the name of a victim: it gets less back.
+            size = len(message.data) - (_FINGERPRINT_BYTES if message.has_fingerprint else 0)
+            return self._challenge(401, client, wall_now, offers_algorithms=size >= _SHORTEST_ALLOCATE)
         nonce, realm = message.get(Attribute.NONCE), message.get(Attribute.REALM)
         username, userhash = message.get(Attribute.USERNAME), message.get(Attribute.USERHASH)
         if nonce is None or realm is None or (username is None and userhash is None):
@@ -124,20 +128,23 @@ class Authenticator:
         *,
         by_name: bool = False,
         wrong_integrity: bool = False,
+        offers_algorithms: bool = True,
     ) -> Refused:
-        """What a client needs to try again; `by_name`, as its USERHASH told nothing, with a USERNAME."""
+        """What a client needs to try again; `by_name`, as its USERHASH told nothing, with a USERNAME.
+
+        The nonce says in any case that there are algorithms to choose from: so a client that knows them does
+        not take a challenge without them (RFC 8489 9.2.5), which may be one from which they were taken away.
+        """
         features = SecurityFeature.PASSWORD_ALGORITHMS
         if self._credentials.offers_userhash and not by_name:
             features |= SecurityFeature.USERNAME_ANONYMITY
-        return Refused(
-            code,
-            (
-                (Attribute.REALM, self._realm),
-                (Attribute.NONCE, self._nonces.make(client, wall_now, features)),
-                (Attribute.PASSWORD_ALGORITHMS, _ALGORITHMS),
-            ),
-            wrong_integrity,
-        )
+        attributes = [
+            (Attribute.REALM, self._realm),
+            (Attribute.NONCE, self._nonces.make(client, wall_now, features)),
+        ]
+        if offers_algorithms:
+            attributes.append((Attribute.PASSWORD_ALGORITHMS, _ALGORITHMS))
+        return Refused(code, tuple(attributes), wrong_integrity)
 
 
 def _chosen(message: Message) -> PasswordAlgorithm | None:

@@ -453,6 +453,21 @@ def test_a_challenge_is_less_than_twice_the_allocate_that_it_answers() -> None:
     assert 28 + len(answer) < 2 * (28 + len(asked))
 
 
+@pytest.mark.parametrize("method", [Method.ALLOCATE, Method.REFRESH])
+@pytest.mark.parametrize("fingerprint", [False, True])
+def test_a_header_alone_is_challenged_without_algorithms_but_for_what_the_nonce_says(
+    method: int, fingerprint: bool
+) -> None:
+    service = Service()
+    bare = stun.build(method, MessageClass.REQUEST, TRANSACTION, fingerprint=fingerprint)
+    refused = service.check(bare)
+    assert isinstance(refused, Refused)
+    assert refused.code == 401
+    (realm, said), (nonce, value) = refused.attributes
+    assert (realm, said, nonce) == (Attribute.REALM, REALM.encode(), Attribute.NONCE)
+    assert value == dict(service.challenge())[Attribute.NONCE]  # so nobody gets one that allows less
+
+
 def test_another_codec_reads_challenges_and_signed_errors() -> None:
     """aioice drops every answer that is not signed, but for 401 and 438."""
     service = Service()

@@ -87,6 +87,41 @@ class TestBinding:
         assert (len(question), len(answer)) == (20, 32)
 
 
+class TestNoAmplifier:
+    """Sizes with the headers of IP and UDP: the sender's address may be that of a victim."""
+
+    @pytest.mark.parametrize(
+        "method", [stun.BINDING, Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION]
+    )
+    @pytest.mark.parametrize("fingerprint", [False, True])
+    @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
+    @pytest.mark.parametrize(
+        "attributes", [[], [UDP], [(STRANGER, b"")], [(STRANGER, b"")] * 60, [(0xC123, b"")]]
+    )
+    def test_a_stranger_gets_at_most_twice_what_it_sent(
+        self, world: World, method: int, fingerprint: bool, host: str, attributes: list[tuple[int, bytes]]
+    ) -> None:
+        client = world.client(host=host)
+        headers = (20 if client.tuple.remote.host == "192.0.2.1" else 40) + 8
+        question = stun.build(method, MessageClass.REQUEST, bytes(12), attributes, fingerprint=fingerprint)
+        answer = world.server.receive(question, client.tuple, world.now, world.wall_now)
+        assert answer is not None
+        assert headers + len(answer) <= 2 * (headers + len(question))
+
+    def test_a_bare_header_gets_twice_and_the_smallest_allocate_less(
+        self, world: World, client: Client
+    ) -> None:
+        def answer_to(*attributes: tuple[int, bytes]) -> int:
+            question = stun.build(
+                Method.ALLOCATE, MessageClass.REQUEST, bytes(12), attributes, fingerprint=False
+            )
+            answer = world.server.receive(question, client.tuple, world.now, world.wall_now)
+            assert answer is not None
+            return len(answer)
+
+        assert (answer_to(), answer_to(UDP)) == (68, 80)
+
+
 class TestSilence:
     @pytest.mark.parametrize("message_class", list(MessageClass)[1:])
     @pytest.mark.parametrize("method", [stun.BINDING, Method.ALLOCATE, Method.SEND, Method.DATA, 0x0FF])
