@@ -53,8 +53,8 @@ class Allocation:
     """What is held for one 5-tuple.
 
     `answer` is what an Allocate request of the same transaction id, which is one that comes again, gets again
-    (RFC 8656 7.2). `relayed` has one entry per address family, by the length of its addresses; all are of one
-    `transport`.
+    (RFC 8656 7.2). `peers_refused` counts requests that named new peers too fast. `relayed` has one entry per
+    address family, by the length of its addresses; all are of one `transport`.
     """
 
     id: AllocationId
@@ -64,6 +64,7 @@ class Allocation:
     since: float
     transport: RelayTransport = RelayTransport.UDP
     answer: bytes = b""
+    peers_refused: int = 0
     relayed: dict[int, Relayed] = field(default_factory=dict[int, Relayed])
     _permissions: dict[bytes, float] = field(default_factory=dict[bytes, float])
     _channels: dict[int, _Channel] = field(default_factory=dict[int, _Channel])

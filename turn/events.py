@@ -37,6 +37,13 @@ class Permitted:
 
 
 @dataclass(frozen=True, slots=True)
+class PeersLimited:
+    """A client named new peers too fast, for the first time: it may be looking for open ones."""
+
+    allocation: Allocation
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """An allocation is gone."""
 
@@ -86,4 +93,4 @@ class Disconnected:
     by_peer: bool
 
 
-Event = Allocated | Permitted | Ended | Connected | ConnectFailed | Disconnected
+Event = Allocated | Permitted | PeersLimited | Ended | Connected | ConnectFailed | Disconnected

@@ -222,7 +222,7 @@ STRANGERS_BYTES = Setting(
     unit="B",
     minimum=1024,
     maximum=4096,
-    help="Largest message on a TURN connection that has not authenticated",
+    help="Largest request of a TURN client without an allocation; over TCP and TLS of all that it sends",
 )
 CONTROL_BYTES = Setting(
     "turn.control_message",
@@ -231,7 +231,7 @@ CONTROL_BYTES = Setting(
     unit="B",
     minimum=1024,
     maximum=4096,
-    help="Largest request on a TURN connection; data may be as large as a datagram",
+    help="Largest request of a TURN client with an allocation; data may be as large as a datagram",
 )
 PROXY_HEADER_S = Setting(
     "turn.proxy_timeout",

@@ -9,7 +9,15 @@ from prometheus_client import Counter, Gauge
 from sfu.base.log import get_logger
 from sfu.base.settings import Listen
 from sfu.net.address import unpacked_host
-from turn.events import Allocated, Connected, ConnectFailed, Disconnected, Ended, Permitted
+from turn.events import (
+    Allocated,
+    Connected,
+    ConnectFailed,
+    Disconnected,
+    Ended,
+    PeersLimited,
+    Permitted,
+)
 
 if TYPE_CHECKING:
     from turn.allocation import Allocation, Peer
@@ -38,6 +46,7 @@ def record(event: Event, now: float) -> None:
                 "turn.allocated",
                 **_who(allocation),
                 transport=transport,
+                server=str(Listen(*allocation.client.local)),
                 relays=allocation.transport.name.lower(),
                 relayed=[
                     str(Listen(held.taken.host, held.taken.port)) for held in allocation.relayed.values()
@@ -45,6 +54,8 @@ def record(event: Event, now: float) -> None:
             )
         case Permitted():
             log.info("turn.permitted", **_who(allocation), peer=unpacked_host(event.ip))
+        case PeersLimited():
+            log.warning("turn.peers_limited", **_who(allocation))
         case Ended():
             _allocations.labels(transport).dec()
             _ended.labels(event.reason.value).inc()
@@ -53,6 +64,7 @@ def record(event: Event, now: float) -> None:
                 **_who(allocation),
                 reason=event.reason.value,
                 lasted_s=round(now - allocation.since, 1),
+                peers_refused=allocation.peers_refused,
                 to_peers_bytes=event.usage.to_peers_bytes,
                 to_client_bytes=event.usage.to_client_bytes,
             )

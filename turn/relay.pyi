@@ -46,9 +46,10 @@ class Relay:
         messages, half of them from clients without an allocation, and relays for about `slice_us`. At most
         `listeners_max` UDP sockets of clients.
 
-        Streams: at most `streams_max`; a message on one without an allocation may claim `stranger_bytes`,
-        a request on one that has `control_bytes` (4,096 at most both); `write_queue` bytes may wait for a
-        client that reads slowly, then datagrams for it are dropped."""
+        A request of a client without an allocation may have `stranger_bytes`, which on a stream holds for all
+        that it says, one of a client that has an allocation `control_bytes` (4,096 at most both). Streams: at
+        most `streams_max`; `write_queue` bytes may wait for a client that reads slowly, then datagrams for it
+        are dropped."""
 
     def fileno(self) -> int:
         """A descriptor that is readable while any socket of the relay is: the loop watches this one."""

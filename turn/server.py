@@ -28,6 +28,7 @@ from turn.allocation import Allocation, Relayed
 from turn.auth import Refused
 from turn.events import Allocated, Ended, EndReason, Permitted
 from turn.limits import Limit, refuse
+from turn.new_peers import admit_new_peers
 from turn.policy import Verdict
 from turn.requests import KNOWN, Rejected, Request, count_answer
 from turn.tcp_allocation import TcpAllocations
@@ -389,8 +390,8 @@ class Server:
         ):
             refuse(Limit.PEERS_IN_ALL)
             raise Rejected(508)
-        if new and not self._limits.may_add_peers(allocation.id, len(new), now):
-            raise Rejected(508)
+        if new:
+            admit_new_peers(allocation, len(new), now, self._limits, self._events.append)
 
     def _permit(self, allocation: Allocation, ip: bytes, verdict: Verdict, now: float) -> None:
         if not allocation.is_permitted(ip, now):

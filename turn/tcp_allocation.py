@@ -21,6 +21,7 @@ from sfu.wire.stun import MessageClass
 from sfu.wire.turn import Method, TurnAttribute
 from turn.connections import ConnectionId, State
 from turn.events import Connected, ConnectFailed, ConnectionEnd, Disconnected
+from turn.new_peers import admit_new_peers
 from turn.policy import Verdict
 from turn.requests import Rejected, count_answer
 from turn.tuples import RelayTransport, Transport
@@ -85,8 +86,7 @@ class TcpAllocations:
             raise Rejected(403)
         if not self._connections.has_room(allocation.id, by_peer=False):
             raise Rejected(508)
-        if not self._limits.may_add_peers(allocation.id, 1, request.now):
-            raise Rejected(508)
+        admit_new_peers(allocation, 1, request.now, self._limits, self._note)
         connection = self._connections.dialled(allocation, peer, request)
         self._sockets.dial(connection.id, allocation.id, self._opener.leads_to(peer))
 

@@ -546,6 +546,24 @@ def test_a_huge_stun_message_is_not_handed_up(lab: Lab) -> None:
     assert lab.dropped() == {"control_size": 1}
 
 
+def test_what_is_handed_up_of_strangers_is_shorter() -> None:
+    def request(size: int) -> bytes:
+        return stun.build(
+            stun.BINDING,
+            stun.MessageClass.REQUEST,
+            bytes(12),
+            [(0x8022, bytes(size - 24))],
+            fingerprint=False,
+        )
+
+    with Lab(stranger_bytes=1024, control_bytes=2048) as lab:
+        stranger, client = lab.client(allocated=False), lab.client()
+        stranger.send(request(1024), request(1028))
+        client.send(request(2048), request(2052))
+        assert sorted(len(data) for _, _, data in lab.run()) == [1024, 2048]
+        assert lab.dropped() == {"control_size": 2}
+
+
 # rows and limits of the socket
 
 

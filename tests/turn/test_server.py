@@ -28,7 +28,7 @@ from tests.turn.world import (
 )
 from turn.allocate import IPV4, IPV6
 from turn.connections import ConnectionBounds
-from turn.events import Allocated, Ended, EndReason, Permitted
+from turn.events import Allocated, Ended, EndReason, PeersLimited, Permitted
 from turn.tuples import FiveTuple, Transport
 
 IPV6_ASKED = (TurnAttribute.REQUESTED_ADDRESS_FAMILY, wire.encode_address_family(2))
@@ -563,6 +563,9 @@ class TestPermissions:
         peers = [Address(f"198.18.1.{n}", 1) for n in range(3)]
         assert [client.permit(peer) for peer in peers] == [200, 200, 508]
         assert client.permit(*peers[:2]) == 200
+        assert client.permit(peers[2]) == 508
+        [limited] = [event for event in world.server.take_events() if isinstance(event, PeersLimited)]
+        assert limited.allocation.peers_refused == 2
         world.advance(1)
         assert client.permit(peers[2]) == 200
 

@@ -28,7 +28,7 @@ from tests.turn.world import (
 )
 from turn.allocation import AllocationId, Peer
 from turn.connections import ConnectionBounds, ConnectionId
-from turn.events import Connected, ConnectFailed, ConnectionEnd, Disconnected, Ended
+from turn.events import Connected, ConnectFailed, ConnectionEnd, Disconnected, Ended, PeersLimited
 from turn.relays import Usage
 from turn.tuples import Transport
 
@@ -286,6 +286,8 @@ def test_connecting_around_is_as_slow_as_naming_peers() -> None:
     control_ = control(world(limits={"peers_burst": 3, "peers_per_s": 1.0}, connections_each=100))
     ports = [Address(PEER.host, 5000 + number) for number in range(5)]
     assert [control_.connect(peer) for peer in ports] == [None, None, None, 508, 508]
+    [limited] = [event for event in control_.world.server.take_events() if isinstance(event, PeersLimited)]
+    assert limited.allocation.peers_refused == 2
     control_.world.advance(1.0)
     assert control_.connect(ports[3]) is None
 

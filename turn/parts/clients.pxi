@@ -5,7 +5,7 @@ cdef int hand_up(Relay r, uint32_t listener, const uint8_t *path, const uint8_t 
     """Keep a STUN message for Python. Strangers may fill half of what is handed up, so that clients with an
     allocation always have the other half."""
     cdef Control *c
-    if size > CONTROL_MAX:
+    if size > (r.known.control if known else r.strange.control):   # CONTROL_MAX at most
         return drop(r, DROP_CONTROL_SIZE)
     if r.control_count == r.controls_max or (not known and r.strange_count >= (r.controls_max + 1) // 2):
         return drop(r, DROP_CONTROL_FLOOD)
