@@ -107,7 +107,7 @@ cdef uint64_t lost_by_open_sockets(Relay r) noexcept nogil:
     """Datagrams that the queues of all sockets have lost: a system call for each."""
     cdef uint32_t i, side
     cdef uint64_t lost = 0
-    for i in range(LISTENERS):
+    for i in range(r.listeners_max):
         if r.listeners[i].used:
             lost += socket_lost(r.listeners[i].fd)
     for i in range(r.allocation_top):
