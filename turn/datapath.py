@@ -117,7 +117,9 @@ class DataPath:
             return None
         try:
             self._relay.splice(stream, allocation, sock.fileno())
-        except (TableFull, StaleHandle, OSError) as error:
+        except StaleHandle:  # its client broke it off just now
+            return None
+        except (TableFull, OSError) as error:
             log.warning("turn.connection_not_joined", error=str(error))
             return None
         sock.detach()

@@ -4,17 +4,19 @@ a few messages reach it. How exactly it counts is tested beside the code (docs/r
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client import REGISTRY
 
 from sfu.wire.stun import BINDING, PasswordAlgorithm, long_term_key
-from sfu.wire.turn import Method
-from tests.conformance.turn.client import ASK_PAIR, ASK_UDP, Client, lifetime, plain
-from tests.conformance.turn.links import Closed, Peer, UdpLink, tcp_link
+from sfu.wire.turn import PROTOCOL_TCP, Method, TurnAttribute, encode_requested_transport
+from tests.conformance.turn.client import ASK_PAIR, ASK_UDP, Client, lifetime, plain, to_peer
+from tests.conformance.turn.links import Closed, Endpoint, Peer, UdpLink, tcp_link
 from tests.conformance.turn.target import Credential, Target
 from tests.conformance.turn.verdict import code_of
 from tests.turn.rest import SECRET, credential_until
@@ -24,6 +26,9 @@ from turn.node import TurnNode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sfu.wire.stun import Message
+
+ASK_TCP = (TurnAttribute.REQUESTED_TRANSPORT, encode_requested_transport(PROTOCOL_TCP))
 CHANNEL = 0x4001
 QUIET_S = 0.3  # in which what is dropped does not come
 
@@ -62,6 +67,12 @@ class Server:
 
     def connection(self, port: int) -> socket.socket:
         sock = socket.create_connection((self.target.host, port), timeout=10)
+        self.open.append(sock)
+        return sock
+
+    def listener(self) -> socket.socket:
+        sock = socket.create_server((self.target.host, 0))
+        sock.settimeout(10)
         self.open.append(sock)
         return sock
 
@@ -234,7 +245,67 @@ def write_queues(server: Server) -> None:
     assert client.relayed() is not None
 
 
-Kept = tuple["Callable[[Server], None]", dict[str, str], str, dict[str, str]]
+def connected(server: Server) -> tuple[Client, socket.socket, Message]:
+    """A client with a TCP allocation, the peer's end of a connection that it asked for, and the answer."""
+    client, listener = tcp_allocated(server), server.listener()
+    reply = client.request(Method.CONNECT, to_peer(Endpoint.of(listener.getsockname())))
+    assert code_of(reply) == 0
+    sock, _ = listener.accept()
+    sock.settimeout(10)
+    server.open.append(sock)
+    return client, sock, reply
+
+
+def tcp_allocated(server: Server) -> Client:
+    client = server.client(tcp=True)
+    client.allocated_by(client.request(Method.ALLOCATE, ASK_TCP))
+    return client
+
+
+def peer_connections(server: Server) -> None:
+    client, _, _ = connected(server)
+    other = server.listener()
+    refused = client.request(Method.CONNECT, to_peer(Endpoint.of(other.getsockname())))
+    assert code_of(refused) == 508
+
+
+def pending_peers(server: Server) -> None:
+    client = server.client(tcp=True)
+    (relayed,) = client.allocated_by(client.request(Method.ALLOCATE, ASK_TCP)).relayed
+    assert code_of(client.permit(Endpoint.of(("127.0.0.1", 1)))) == 0
+    first, second = (server.connection(relayed.port) for _ in range(2))
+    assert is_closed(second)
+    first.settimeout(QUIET_S)
+    with pytest.raises(TimeoutError):
+        first.recv(1)
+
+
+def unbound_connections(server: Server) -> None:
+    _, peer, _ = connected(server)
+    assert is_closed(peer)
+
+
+def half_closed_connections(server: Server) -> None:
+    client, peer, reply = connected(server)
+    identity = TurnAttribute.CONNECTION_ID, reply.get(TurnAttribute.CONNECTION_ID) or b""
+    data = server.client(user=client.user, tcp=True)
+    assert code_of(data.request(Method.CONNECTION_BIND, identity)) == 0
+    data.link.socket.shutdown(socket.SHUT_WR)
+    assert peer.recv(1) == b""
+    assert is_closed(data.link.socket)
+
+
+def proxies(server: Server) -> None:
+    sock = server.connection(server.node.tcp_proxied_listens[0].port)
+    sock.send(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x01\x00")  # version 2, IPv4, 256 bytes to come
+    assert is_closed(sock)
+
+
+Kept = tuple["Callable[[Server], None]", dict[str, "str | list[str]"], str, dict[str, str]]
+"""What a client does, other settings beside the limit (which is 1 unless it is among them), the metric."""
+
+TCP_RELAY: dict[str, str | list[str]] = {"tcp_relay": "true"}
+PROXIED: dict[str, str | list[str]] = {"tcp_proxied": ["127.0.0.1:0"], "proxies": ["127.0.0.1"]}
 
 LIMITS: dict[str, Kept] = {
     "allocations": (allocations, {}, "refused", {"limit": "allocations"}),
@@ -288,6 +359,33 @@ LIMITS: dict[str, Kept] = {
         "relay_dropped",
         {"reason": "control_size"},
     ),
+    "peer_connections": (peer_connections, TCP_RELAY, "refused", {"limit": "peer_connections"}),
+    "peer_connections_per_allocation": (
+        peer_connections,
+        TCP_RELAY,
+        "refused",
+        {"limit": "peer_connections_per_allocation"},
+    ),
+    "peer_connections_pending": (
+        pending_peers,
+        TCP_RELAY,
+        "refused",
+        {"limit": "peer_connections_pending"},
+    ),
+    "bind_timeout": (
+        unbound_connections,
+        TCP_RELAY | {"bind_timeout": "0.2"},
+        "peer_connections_ended",
+        {"reason": "unbound"},
+    ),
+    "half_closed_timeout": (
+        half_closed_connections,
+        TCP_RELAY | {"half_closed_timeout": "0.2"},
+        "streams_ended",
+        {"reason": "half_closed"},
+    ),
+    "proxy_timeout": (proxies, PROXIED | {"proxy_timeout": "0.2"}, "proxy_refused", {"reason": "time"}),
+    "proxy_header": (proxies, PROXIED | {"proxy_header": "100"}, "proxy_refused", {"reason": "too_long"}),
     "write_queue": (write_queues, {"write_queue": "65536"}, "relay_dropped", {"reason": "write_queue"}),
 }
 
@@ -313,6 +411,19 @@ async def test_a_limit_is_kept_as_it_is_set_and_counted(name: str) -> None:
     finally:
         await asyncio.to_thread(server.close)
         node.stop()
+
+
+def test_all_limits_that_a_client_can_reach_at_once_are_met() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "turn-limits.md").read_text()
+    rows = set(re.findall(r"^\| [^|]+ \| `(\w+)` \|", page, re.M))
+    # what is waited for longer than a test may last, and what the API of `orchard serve` asks for
+    assert rows - LIMITS.keys() == {
+        "peers_per_second",  # with peers_burst
+        "nonce_life",
+        "credential_ttl",
+        "revoked",
+        "connect_timeout",
+    }
 
 
 def value_of(metric: str, labels: dict[str, str]) -> float:
