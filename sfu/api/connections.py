@@ -4,6 +4,8 @@ uvicorn bounds none of these. Here the head of a request (and what surrounds the
 bounded, and a connection without a request under way is closed after a time, whatever it drips. Past a
 number of connections the one goes that has asked nothing for longest. What is no HTTP is answered with
 the API's error object.
+
+A WebSocket takes the connection over from HTTP. Of one, too, what is not read or not sent yet is bounded.
 """
 
 from __future__ import annotations
@@ -16,12 +18,16 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from sfu.api.errors import DECODING_ERROR
 from sfu.base.settings import ByteSize, Setting
 
 if TYPE_CHECKING:
     import asyncio
+    from typing import Any
+
+    from websockets.frames import Frame
 
 CONNECTIONS = Setting(
     "http.connections",
@@ -147,3 +153,46 @@ def bounded_connections(limits: ConnectionLimits) -> type[HttpToolsProtocol]:
             self.transport.abort()
 
     return BoundedConnection
+
+
+_UNREAD_MESSAGES = (
+    1000  # chosen: of one read of 256 KiB; an app that counts what it reads sees a flood long before
+)
+_FRAGMENTS = 1000  # of one message; chosen: browsers send one
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """The protocol class for `uvicorn.Config(ws=...)`: keeps little of what is not read, at either end."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        _open.dec()  # which the HTTP connection that this was has counted
+        super().connection_lost(exc)
+
+    def handle_cont(self, event: Frame) -> None:
+        if len(self.frames) >= _FRAGMENTS:
+            self._refuse("fragments")
+            return
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        if not self.writable.is_set():  # who pings and reads no pong
+            self._refuse("pings")
+            return
+        super().handle_ping()
+
+    def send_receive_event_to_app(self) -> None:
+        if self.queue.qsize() >= _UNREAD_MESSAGES:
+            self._refuse("messages")
+            return
+        super().send_receive_event_to_app()
+
+    async def send(self, message: Any) -> None:
+        """As ASGI has it; a close does not wait for a peer that reads nothing."""
+        if message["type"] == "websocket.close" and not self.writable.is_set():
+            self._refuse("unread")
+            return
+        await super().send(message)
+
+    def _refuse(self, reason: str) -> None:
+        _refused.labels(reason).inc()
+        self.transport.abort()

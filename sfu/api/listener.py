@@ -17,6 +17,7 @@ from sfu.api.connections import (
     HEAD_BYTES,
     HEAD_TIMEOUT_S,
     KEEP_ALIVE_S,
+    BoundedWebSocket,
     ConnectionLimits,
     bounded_connections,
 )
@@ -42,7 +43,7 @@ HTTP_LISTEN = Setting(
     Listen,
     Listen("127.0.0.1", 8080),
     alias="http",
-    help="Where HTTP is heard: the API and the demo page; of `orchard turn`, health and metrics",
+    help="Where HTTP is heard: the API and the meeting app; of `orchard turn`, health and metrics",
 )
 HTTP_TLS = Setting(
     "http.tls",
@@ -114,10 +115,18 @@ class HttpListeners:
         self._running: list[tuple[_HttpServer, asyncio.Task[None]]] = []
         self._renew: Callable[[], None] | None = None
 
-    async def serve_site(self, site: ASGIApp, data: DataDirectory | None, hosts: Sequence[str]) -> str:
+    async def serve_site(
+        self,
+        site: ASGIApp,
+        data: DataDirectory | None,
+        hosts: Sequence[str],
+        *,
+        message_bytes: int | None = None,
+    ) -> str:
         """Serve where the settings say; the URL, which names the first of `hosts` if that is everywhere.
 
-        A self-made certificate is of `hosts` and in `data`. Raises NodeError, DataDirectoryError.
+        A self-made certificate is of `hosts` and in `data`. With `message_bytes` there are WebSockets, whose
+        messages are no larger. Raises NodeError, DataDirectoryError.
         """
         config = self._config
         listen = config[HTTP_LISTEN]
@@ -135,7 +144,15 @@ class HttpListeners:
             keep_alive_s=config[KEEP_ALIVE_S],
         )
         options = uvicorn.Config(
-            site, http=bounded_connections(limits), ssl_certfile=certificate, ssl_keyfile=key, **_OPTIONS
+            site,
+            http=bounded_connections(limits),
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+            **_OPTIONS,
+            ws="none" if message_bytes is None else BoundedWebSocket,
+            ws_max_size=message_bytes or 0,
+            ws_ping_interval=None,  # who serves one beats in its own way
+            ws_per_message_deflate=False,  # a small message could grow past all bounds
         )
         await self._serve(options, listener)
         if isinstance(context := options.ssl, ssl.SSLContext):
@@ -145,7 +162,7 @@ class HttpListeners:
 
     async def serve_socket(self, app: ASGIApp, listener: socket.socket) -> None:
         """Serve on a socket that those alone can reach who may do everything: without bounds."""
-        await self._serve(uvicorn.Config(app, **_OPTIONS), listener)
+        await self._serve(uvicorn.Config(app, ws="none", **_OPTIONS), listener)
 
     def reload(self) -> None:
         """Read the HTTPS certificate anew: connections from now on get it, those that are there go on. One
@@ -196,7 +213,6 @@ class _UvicornOptions(TypedDict):
     access_log: bool
     proxy_headers: bool
     server_header: bool
-    ws: Literal["none"]
 
 
 _OPTIONS: _UvicornOptions = {
@@ -206,7 +222,6 @@ _OPTIONS: _UvicornOptions = {
     "access_log": False,
     "proxy_headers": False,
     "server_header": False,
-    "ws": "none",
 }
 
 

@@ -1,16 +1,20 @@
-"""The HTTP face of a node: the API, the demo page and the admin socket; start, reload and stop."""
+"""The HTTP face of a node: the API, the meeting app and the admin socket; start, reload and stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import time
 from typing import TYPE_CHECKING
 
 import httpx
 
 from meeting.app import create_app as create_demo
-from meeting.proxy import DEMO, DEMO_BODY_BYTES, DEMO_SESSIONS_PER_MINUTE, DEMO_UNDER_WAY, ProxyLimits
+from meeting.limits import MESSAGE_BYTES, ROOMS, MeetingLimits
+from meeting.proxy import DEMO
+from meeting.service import Meeting
+from meeting.upstream import DEMO_BODY_BYTES, DEMO_SESSIONS_PER_MINUTE, DEMO_UNDER_WAY, ProxyLimits
 from sfu import __version__
 from sfu.api.admin import create_admin_app, open_admin_socket
 from sfu.api.app import ApiLimits, beside_pages, create_app
@@ -29,10 +33,14 @@ from sfu.base.reloading import ReloadRequests
 from sfu.base.settings import Listen, Setting
 from sfu.base.stopping import DRAIN_LIMIT_S, StopRequests
 from sfu.directory.apps import new_app
+from sfu.directory.documents import MemoryDocuments
+from sfu.directory.interface import DirectoryError
 from sfu.node import Node, NodeError
+from sfu.turn.service import CredentialRefused, TurnAway
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from starlette.types import ASGIApp
 
@@ -61,7 +69,7 @@ class Server:
         self._http = HttpListeners(config)
         self.node = Node(config, worker)
         self.url = ""
-        """Where the API and the demo page are, once started."""
+        """Where the API and the meeting app are, once started."""
 
     async def start(self) -> None:
         """Open everything and serve. Raises NodeError, and leaves nothing open then."""
@@ -89,8 +97,9 @@ class Server:
             metrics_secret=config[METRICS_SECRET],
         )
         hosts = [candidate.host for candidate in node.candidates]
-        site = self._with_demo(api) if config[DEMO] else api
-        self.url = await self._http.serve_site(site, node.data, hosts)
+        site = await self._with_demo(api) if config[DEMO] else api
+        message_bytes = config[MESSAGE_BYTES] if config[DEMO] else None
+        self.url = await self._http.serve_site(site, node.data, hosts, message_bytes=message_bytes)
         path = node.data.admin_socket(self._worker)
         try:
             admin = open_admin_socket(path)
@@ -123,8 +132,8 @@ class Server:
         await self._stack.aclose()
         await self.node.stop()
 
-    def _with_demo(self, api: ASGIApp) -> ASGIApp:
-        """The demo page beside the API, with an app of its own that lives as long as this process."""
+    async def _with_demo(self, api: ASGIApp) -> ASGIApp:
+        """The meeting app beside the API, with an app of its own that lives as long as this process."""
         demo = new_app("demo", time.time())
         self.node.directory.give(demo.app)
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app=api), base_url="http://orchard")
@@ -134,7 +143,40 @@ class Server:
             under_way=self._config[DEMO_UNDER_WAY],
             sessions_per_minute=self._config[DEMO_SESSIONS_PER_MINUTE],
         )
-        return beside_pages(api, create_demo(client, demo.app.id, demo.secret, limits=limits))
+        meeting = Meeting(
+            client,
+            demo.app.id,
+            demo.secret,
+            # The same after a restart, and in all processes of a data directory: invites outlive both.
+            key=hmac.digest(self.node.data.cluster_secret(), b"orchard meeting invites", "sha256"),
+            documents=MemoryDocuments(limit=self._config[ROOMS]),
+            ice_servers=self._ice_servers(),
+            limits=MeetingLimits.of(self._config),
+            proxy_limits=limits,
+        )
+        await meeting.start()
+        self._stack.push_async_callback(meeting.stop)
+        pages = create_demo(client, demo.app.id, demo.secret, limits=limits, meeting=meeting)
+        return beside_pages(api, pages)
+
+    def _ice_servers(self) -> Callable[[str], list[dict[str, Any]]]:
+        """Makes TURN credentials for members of rooms, with a TURN key of the meeting app's own."""
+        turn = self.node.turn
+        if turn is None:
+            return lambda _member: []
+        key = turn.key_named("meeting app")
+
+        def make(member: str) -> list[dict[str, Any]]:
+            try:
+                issued = turn.issue(key, None, member)
+            except (CredentialRefused, TurnAway, DirectoryError) as error:
+                log.warning("meeting.no_turn", reason=str(error))
+                return []
+            stun = [{"urls": [*issued.urls.stun]}] if issued.urls.stun else []
+            urls = [*issued.urls.turn]
+            return [*stun, {"urls": urls, "username": issued.username, "credential": issued.password}]
+
+        return make
 
 
 async def run(

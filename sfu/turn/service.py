@@ -24,6 +24,7 @@ from sfu.turn.keys import TurnKeys, keys_of
 from sfu.turn.revoked import Revocations
 from turn.addresses import RELAY, relay_hosts
 from turn.credentials import REALM, REVOKED, CredentialError, Credentials, RevocationsFullError
+from turn.keys import new_key
 from turn.limits import CREDENTIAL_MOST_S, CREDENTIAL_S
 from turn.node import STRICT, NoPortError, TurnNode
 from turn.tuples import Transport
@@ -183,6 +184,23 @@ class TurnService:
             return self._keys.current().get(key_id)
         except DataDirectoryError as error:
             raise Unavailable(str(error)) from error
+
+    def key_named(self, name: str) -> str:
+        """The id of a key for the server's own use, made if there is none; nobody knows its token.
+
+        Raises DataDirectoryError.
+        """
+        ids: list[str] = []
+
+        def find(keys: dict[str, TurnKey]) -> None:
+            ids.extend(key.id for key in keys.values() if key.name == name)
+            if not ids:
+                key = new_key(name, time.time()).key
+                keys[key.id] = key
+                ids.append(key.id)
+
+        self._keys.change(find)
+        return ids[0]
 
     def issue(self, key_id: str, ttl_s: int | None, identifier: str) -> Issued:
         """A credential by a key, and where it may be used. Raises CredentialRefused, TurnAway, Unavailable.

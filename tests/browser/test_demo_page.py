@@ -80,7 +80,7 @@ async def with_camera(driver: Driver, camera: Camera, *flags: str) -> Browser:
 async def test_a_server_that_is_gone_is_said_and_tried_again(
     name: BrowserName, browsers: Browsers, lonely: WebServer
 ) -> None:
-    page = await (await browsers.get(name)).open(lonely.url)
+    page = await (await browsers.get(name)).open(f"{lonely.url}/echo")
     await click(page, "start")
     now = await shows(page, "problem", "The server does not answer")
     assert "tries again" in now["text"]
@@ -92,7 +92,7 @@ async def test_a_machine_without_a_camera_is_offered_a_test_picture(
     driver: Driver, lonely: WebServer
 ) -> None:
     browser = await with_camera(driver, "none")
-    page = await browser.open(lonely.url)
+    page = await browser.open(f"{lonely.url}/echo")
     await click(page, "start")
     now = await shows(page, "problem", "No camera or microphone found")
     assert now["testPicture"]
@@ -103,7 +103,7 @@ async def test_a_machine_without_a_camera_is_offered_a_test_picture(
 
 async def test_a_camera_that_is_forbidden_is_said_so(driver: Driver, lonely: WebServer) -> None:
     browser = await with_camera(driver, "denied")
-    page = await browser.open(lonely.url)
+    page = await browser.open(f"{lonely.url}/echo")
     await click(page, "start")
     now = await shows(page, "problem", "Camera and microphone are blocked")
     assert now["retry"]
@@ -112,7 +112,7 @@ async def test_a_camera_that_is_forbidden_is_said_so(driver: Driver, lonely: Web
 
 async def test_an_insecure_address_is_said_with_the_way_out(driver: Driver, lonely: WebServer) -> None:
     browser = await with_camera(driver, "fake", "--host-resolver-rules=MAP demo.test 127.0.0.1")
-    page = await browser.open(lonely.url.replace("127.0.0.1", "demo.test"))
+    page = await browser.open(f"{lonely.url}/echo".replace("127.0.0.1", "demo.test"))
     await click(page, "start")
     now = await shows(page, "problem", "needs a secure address")
     assert "HTTPS" in now["text"]
@@ -123,7 +123,7 @@ async def test_an_insecure_address_is_said_with_the_way_out(driver: Driver, lone
 async def test_the_page_shows_its_own_picture_back_with_its_figures(
     name: BrowserName, browsers: Browsers, orchard: Orchard
 ) -> None:
-    page = await (await browsers.get(name)).open(orchard.url)
+    page = await (await browsers.get(name)).open(f"{orchard.url}/echo")
     await click(page, "start")
     await shows(page, "status", "Connected")
     now = await eventually(
@@ -148,7 +148,7 @@ async def test_the_page_finds_back_when_its_server_restarts(
 ) -> None:
     folder = tmp_path_factory.mktemp("restart")
     first = await Orchard.start(folder)
-    page = await (await browsers.get("chromium")).open(first.url)
+    page = await (await browsers.get("chromium")).open(f"{first.url}/echo")
     await click(page, "start")
     await eventually(lambda: state(page), lambda now: now["remote"] > 0, "the picture")
     js = "() => document.getElementById('remote').srcObject?.id ?? ''"

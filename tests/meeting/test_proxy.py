@@ -1,4 +1,4 @@
-"""The demo's proxy: what a page may do through it, and what it may not."""
+"""The proxy of pages without a room: what a page may do through it, and what it may not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from meeting.app import create_app
-from meeting.proxy import ProxyLimits
+from meeting.upstream import ProxyLimits
 
 SESSION = "0123456789abcdef0123456789abcdef"
 OTHER = "fedcba9876543210fedcba9876543210"
@@ -74,7 +74,7 @@ async def test_the_proxy_adds_the_secret_and_the_page_never_sees_it(page: AsyncC
 
 
 async def test_the_secret_is_in_no_file_that_the_page_loads(page: AsyncClient) -> None:
-    for path in ("/", "/static/page.js", "/static/client.js", "/static/call.js"):
+    for path in ("/echo", "/static/page.js", "/static/client.js", "/static/call.js"):
         answer = await page.get(path)
         assert answer.status_code == 200
         assert SECRET not in answer.text
@@ -278,7 +278,7 @@ async def test_only_so_many_requests_are_under_way(api: FakeApi) -> None:
 
 
 async def test_the_page_may_load_nothing_from_elsewhere(page: AsyncClient) -> None:
-    answer = await page.get("/")
+    answer = await page.get("/echo")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
     policy = answer.headers["content-security-policy"]

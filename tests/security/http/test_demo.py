@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from meeting.app import create_app as create_demo
-from meeting.proxy import ProxyLimits
+from meeting.upstream import ProxyLimits
 from sfu.api.app import beside_pages, create_app
 from sfu.directory.apps import new_app
 from sfu.directory.memory import MemoryDirectory
