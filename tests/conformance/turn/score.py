@@ -61,7 +61,7 @@ class Recorder:
         """Keep how a test went: its own part, and what went wrong around it."""
         if report.when != "call" and report.passed:
             return
-        name = report.nodeid.rpartition("::")[2].replace("[given-", "[").replace("[given]", "")
+        name = name_of(report.nodeid).replace("[given-", "[").replace("[given]", "")
         if report.passed:
             self.outcomes.append(Outcome(name, Result.PASS))
         elif report.skipped:
@@ -69,6 +69,11 @@ class Recorder:
             self.outcomes.append(Outcome(name, Result.SKIP, why.removeprefix("Skipped: ")))
         else:
             self.outcomes.append(Outcome(name, Result.FAIL, self._deviations.get(report.nodeid, "")))
+
+
+def name_of(nodeid: str) -> str:
+    """The name of a test with its parameters, which may be addresses of IPv6."""
+    return nodeid.partition("::")[2]
 
 
 class Score:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.conformance.turn.page import names_of_tests, table
 from tests.conformance.turn.rows import OPTIONAL, ROWS, Row, row_of
-from tests.conformance.turn.score import Outcome, Result, Score
+from tests.conformance.turn.score import Outcome, Result, Score, name_of
 from tests.conformance.turn.servers import DEVIATIONS, LEFT_OUT, STARTERS
 from tests.conformance.turn.target import OPTIONS, option_names
 
@@ -75,6 +75,13 @@ def test_a_row_fails_with_one_of_its_tests_and_is_skipped_with_all_of_them() -> 
         "required": {"passed": 1, "judged": 2},
         "optional": {"passed": 1, "judged": 1},
     }
+
+
+def test_a_test_is_named_with_all_of_its_address() -> None:
+    assert (
+        name_of("tests/test_policy.py::test_n2_a[given-::ffff:10.0.0.1]")
+        == "test_n2_a[given-::ffff:10.0.0.1]"
+    )
 
 
 def test_the_page_has_the_table_as_it_is() -> None:
