@@ -180,7 +180,7 @@ cdef enum:
     CONTROL_MAX = 4096           # bytes of a STUN message that is handed up
     PAYLOAD_MAX = 65507          # of a UDP datagram on IPv4
     READY = 64                   # sockets asked for at a time
-    PER_RELAY = 16               # datagrams (or rows of them) taken from a relay socket at a time
+    PER_RELAY = 16               # datagrams (or rows of them) taken from each of many relay sockets at a time
     ICMP_KEPT = 256              # words of ICMP between two `take_icmp`
     ICMP_PER_SOCKET = 8          # read at a time
     ICMP_PER_S = 10              # for one allocation: each is built in Python and signed by nobody; chosen

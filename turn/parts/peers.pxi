@@ -63,13 +63,14 @@ cdef int peer_slot(Relay r, uint32_t index, uint32_t side, intake_slot *slot) no
             return 0
 
 
-cdef uint32_t relay_read(Relay r, uint32_t index, uint32_t side, uint32_t first) noexcept nogil:
-    """Take in what peers sent to a relayed address, into the slots from `first` on; how many it took."""
+cdef uint32_t relay_read(Relay r, uint32_t index, uint32_t side, uint32_t first, uint32_t most) noexcept nogil:
+    """Take in what peers sent to a relayed address, `most` at most, into the slots from `first` on; how many it took."""
     cdef Allocation *a = &r.allocations[index]
     cdef RelaySocket *s = &a.sockets[side]
     cdef uint32_t i
-    cdef uint32_t count = intake_receive(&r.io, s.fd, first, s.want, False)
-    s.want = intake_want(s.want, count, PER_RELAY)   # where more waits the next epoll_wait says so
+    cdef uint32_t want = s.want if s.want < most else most
+    cdef uint32_t count = intake_receive(&r.io, s.fd, first, want, False)
+    s.want = intake_want(want, count, INTAKE_SLOTS)   # where more waits the next epoll_wait says so
     if a.stream == NONE:
         burst_use(&r.down, r.listeners[a.listener].fd)
     for i in range(count):
@@ -104,7 +105,7 @@ cdef void relay_run(Relay r) noexcept nogil:
     """Relay all that waits, for at most the slice; what is left then makes the descriptor readable again."""
     cdef epoll_event events[READY]
     cdef uint32_t first = 0
-    cdef uint32_t side
+    cdef uint32_t side, each
     cdef uint64_t what
     cdef int i, count
     cdef int64_t until_ns = batch_clock_ns() + r.slice_ns
@@ -113,6 +114,7 @@ cdef void relay_run(Relay r) noexcept nogil:
         r.waits += 1
         if count <= 0:
             break
+        each = INTAKE_SLOTS if count * PER_RELAY < INTAKE_SLOTS else PER_RELAY   # a burst to few leaves together
         for i in range(count):
             what = events[i].data.u64
             if what & IS_STREAM:
@@ -126,13 +128,13 @@ cdef void relay_run(Relay r) noexcept nogil:
                 first = 0
                 listener_read(r, <uint32_t> (what ^ IS_LISTENER))
                 continue
-            if first + PER_RELAY > INTAKE_SLOTS:
+            if first + each > INTAKE_SLOTS:
                 burst_flush(&r.down)
                 first = 0
             side = what & 1
             if events[i].events & EPOLLERR:
                 icmp_read(r, <uint32_t> (what >> 1), side)
-            first += relay_read(r, <uint32_t> (what >> 1), side, first)
+            first += relay_read(r, <uint32_t> (what >> 1), side, first, each)
         burst_flush(&r.down)
         stage_send(r)
         first = 0
