@@ -221,7 +221,8 @@ class OwnRelay:
             config.write_text(
                 "[turn]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
             )
-            command = [*orchard_command(), "turn", "--config", str(config), "--data", f"{folder}/data"]
+            command = [*orchard_command(), "turn", "--http", "127.0.0.1:0"]
+            command += ["--config", str(config), "--data", f"{folder}/data"]
             async with _running("orchard turn", [*command, *self.arguments], self.core, folder) as process:
                 yield await start.ready(process, self.core, folder / "log")
 

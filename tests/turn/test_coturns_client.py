@@ -281,7 +281,9 @@ async def test_coturns_client_is_carried_through_under_load(name: str, tmp_path:
     )
     orchard = Path(sys.executable).parent / "orchard"
     async with (
-        program(orchard, "turn", "--config", settings, "--log-level", "warning") as server,
+        program(
+            orchard, "turn", "--http", "127.0.0.1:0", "--config", settings, "--log-level", "warning"
+        ) as server,
         program("turnutils_peer", "-L", "127.0.0.1", "-p", str(peer_port)),
     ):
         assert server.stdout is not None

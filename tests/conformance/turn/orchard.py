@@ -76,6 +76,6 @@ def running(directory: Path) -> Generator[Target]:
     config.write_text(
         "[turn]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
     )
-    command = [Path(sys.executable).parent / "orchard", "turn", "--config", config]
+    command = [Path(sys.executable).parent / "orchard", "turn", "--http", "127.0.0.1:0", "--config", config]
     with serving(target, command, directory / "log") as started:
         yield started

@@ -301,7 +301,7 @@ async def test_a_user_that_can_not_read_the_program_is_told_so(folder: Path) -> 
 @as_root
 async def test_a_server_that_stays_root_says_so(folder: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(ORCHARD, "turn", "--turn-udp", "127.0.0.1:0", "--turn-tcp", "127.0.0.1:0"),
+        *(ORCHARD, "turn", "--http", "127.0.0.1:0", "--turn-udp", "127.0.0.1:0", "--turn-tcp", "127.0.0.1:0"),
         *("--turn-relay", "127.0.0.1", "--log-format", "json"),
         stdout=PIPE,
         stderr=PIPE,
