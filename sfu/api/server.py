@@ -172,9 +172,9 @@ class Server:
             except (CredentialRefused, TurnAway, DirectoryError) as error:
                 log.warning("meeting.no_turn", reason=str(error))
                 return []
-            stun = [{"urls": [*issued.urls.stun]}] if issued.urls.stun else []
+            # No STUN: the server learns a client's outer address from its checks.
             urls = [*issued.urls.turn]
-            return [*stun, {"urls": urls, "username": issued.username, "credential": issued.password}]
+            return [{"urls": urls, "username": issued.username, "credential": issued.password}]
 
         return make
 

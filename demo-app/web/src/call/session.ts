@@ -68,7 +68,9 @@ export class MediaSession {
   readonly pc: RTCPeerConnection;
   readonly #api: SessionApi;
   readonly #events: SessionEvents;
-  readonly #senders = new Map<Source, { transceiver: RTCRtpTransceiver; published: Track | null }>();
+  // What was published once stays so, without media while it is off: a browser names its streams (RFC 8852) at their
+  // beginning alone, so the server would not know one again that it had forgotten.
+  readonly #senders = new Map<Source, { transceiver: RTCRtpTransceiver; published: Track | null; on: boolean }>();
   readonly #slots = new Map<string, SlotState>();
   #queue: Promise<unknown> = Promise.resolve();
   #names = 0;
@@ -95,7 +97,7 @@ export class MediaSession {
 
   /** What is published now. */
   get published(): Track[] {
-    return [...this.#senders.values()].flatMap(({ published }) => (published === null ? [] : [published]));
+    return [...this.#senders.values()].flatMap(({ published, on }) => (published === null || !on ? [] : [published]));
   }
 
   get slots(): readonly Slot[] {
@@ -114,7 +116,7 @@ export class MediaSession {
   /** The mid that publishes a source, if one does. */
   midOf(source: Source): string | null {
     const sender = this.#senders.get(source);
-    return sender?.published == null ? null : sender.transceiver.mid;
+    return sender?.published == null || !sender.on ? null : sender.transceiver.mid;
   }
 
   sender(source: Source): RTCRtpSender | undefined {
@@ -129,12 +131,13 @@ export class MediaSession {
       for (const { source, track } of items) {
         let sender = this.#senders.get(source);
         if (sender === undefined) {
-          sender = { transceiver: this.#addTransceiver(source, track), published: null };
+          sender = { transceiver: this.#addTransceiver(source, track), published: null, on: true };
           this.#senders.set(source, sender);
           offers = true;
         } else {
           await sender.transceiver.sender.replaceTrack(track);
-          if (sender.published !== null) continue; // the same publication with another device
+          sender.on = true;
+          if (sender.published !== null) continue; // the same publication, with another device or on again
         }
         tracks.push({ source, transceiver: sender.transceiver, name: `${source}-${++this.#names}` });
       }
@@ -147,18 +150,15 @@ export class MediaSession {
     });
   }
 
-  /** Stop publishing these sources; their sections stay for the next time. */
+  /** Send nothing of these sources from now on; `publish` goes on with them. */
   unpublish(sources: readonly Source[]): Promise<void> {
     return this.#serial(async () => {
-      const mids: string[] = [];
       for (const source of sources) {
         const sender = this.#senders.get(source);
-        if (sender?.published == null) continue;
-        sender.published = null;
+        if (sender === undefined) continue;
+        sender.on = false;
         await sender.transceiver.sender.replaceTrack(null);
-        if (sender.transceiver.mid !== null) mids.push(sender.transceiver.mid);
       }
-      if (mids.length > 0) await this.#api.closeTracks(this.id, mids);
     });
   }
 

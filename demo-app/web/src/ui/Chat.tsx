@@ -20,7 +20,9 @@ export function Chat({ meeting, view, onClose }: Props) {
   const [everyone, setEveryone] = useState(false);
   const end = useRef<HTMLDivElement>(null);
   const host = view.members.get(view.you)?.role === "host";
-  useEffect(() => end.current?.scrollIntoView({ block: "end" }), [view.chat]);
+  useEffect(() => {
+    void end.current?.scrollIntoView({ block: "end" }); // newer browsers return a promise, which is no clean-up
+  }, [view.chat]);
   const send = async (): Promise<void> => {
     const line = text.trim();
     if (line === "") return;
