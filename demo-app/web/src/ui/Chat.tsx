@@ -21,7 +21,7 @@ export function Chat({ meeting, view, onClose }: Props) {
   const end = useRef<HTMLDivElement>(null);
   const host = view.members.get(view.you)?.role === "host";
   useEffect(() => {
-    void end.current?.scrollIntoView({ block: "end" }); // newer browsers return a promise, which is no clean-up
+    end.current?.scrollIntoView({ block: "end" }); // newer browsers return a promise, which is no clean-up
   }, [view.chat]);
   const send = async (): Promise<void> => {
     const line = text.trim();
