@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from meeting.app import create_app as create_demo
-from meeting.limits import MESSAGE_BYTES, ROOMS, MeetingLimits
+from meeting.limits import MESSAGE_BYTES, ROOMS, ROOMS_BYTES, MeetingLimits
 from meeting.proxy import DEMO
 from meeting.service import Meeting
 from meeting.upstream import DEMO_BODY_BYTES, DEMO_SESSIONS_PER_MINUTE, DEMO_UNDER_WAY, ProxyLimits
@@ -149,7 +149,7 @@ class Server:
             demo.secret,
             # The same after a restart, and in all processes of a data directory: invites outlive both.
             key=hmac.digest(self.node.data.cluster_secret(), b"orchard meeting invites", "sha256"),
-            documents=MemoryDocuments(limit=self._config[ROOMS]),
+            documents=MemoryDocuments(limit=self._config[ROOMS], limit_bytes=self._config[ROOMS_BYTES]),
             ice_servers=self._ice_servers(),
             limits=MeetingLimits.of(self._config),
             proxy_limits=limits,

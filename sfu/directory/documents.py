@@ -17,10 +17,12 @@ log = get_logger("directory")
 
 
 class MemoryDocuments:
-    """`Documents` made of dictionaries, of which at most `limit` live at a time."""
+    """`Documents` made of dictionaries; at most `limit` live at a time, with `limit_bytes` in all."""
 
-    def __init__(self, *, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, limit: int, limit_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
         self._clock = clock
         self._stored: OrderedDict[str, tuple[Document, float]] = OrderedDict()  # and when its life ends
         self._watches: dict[str, set[_Watch]] = {}
@@ -37,8 +39,14 @@ class MemoryDocuments:
         now = self._living(name)
         if (0 if now is None else now.version) != over:
             return False
-        if now is None and len(self._stored) >= self._limit and not self._forget_dead():
-            raise DocumentsAway(f"there are {self._limit} documents, and no more may be")
+        grows = len(value) - (0 if now is None else len(now.value))
+        if not self._has_room(now is None, grows):
+            self._forget_dead()
+            if not self._has_room(now is None, grows):
+                raise DocumentsAway(
+                    f"{len(self._stored)} documents have {self._bytes} bytes, and no more may be"
+                )
+        self._bytes += grows
         document = Document(value, over + 1)
         self._stored[name] = (document, self._clock() + life_s)
         for watch in self._watches.get(name, ()):
@@ -61,16 +69,24 @@ class MemoryDocuments:
     def _living(self, name: str) -> Document | None:
         document, until = self._stored.get(name, (None, 0.0))
         if document is not None and self._clock() >= until:
-            del self._stored[name]
+            self._forget(name)
             return None
         return document
 
-    def _forget_dead(self) -> bool:
-        """Whether there is room again. Only who wants the last place pays for a look at all."""
+    def _has_room(self, new: bool, grows: int) -> bool:
+        """What makes a document smaller always has."""
+        return not (new and len(self._stored) >= self._limit) and (
+            grows <= 0 or self._bytes + grows <= self._limit_bytes
+        )
+
+    def _forget_dead(self) -> None:
+        """Only who wants the last place pays for a look at all."""
         now = self._clock()
         for name in [name for name, (_, until) in self._stored.items() if until <= now]:
-            del self._stored[name]
-        return len(self._stored) < self._limit
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        self._bytes -= len(self._stored.pop(name)[0].value)
 
     def _unwatch(self, watch: _Watch) -> None:
         watches = self._watches.get(watch.name)

@@ -39,6 +39,10 @@ DEADLINE_S = 10
 ICE = [{"urls": ["turn:192.0.2.1:3478"], "username": "u", "credential": "c"}]
 
 
+def _store() -> MemoryDocuments:
+    return MemoryDocuments(limit=100, limit_bytes=1 << 20)
+
+
 def _context() -> Context:
     return Context(
         b"x" * 32, [Address("127.0.0.1", 1)], Fingerprint("sha-256", ":".join(["AB"] * 32)), lambda: 7
@@ -49,7 +53,7 @@ def _context() -> Context:
 class World:
     """One or more nodes with one store of rooms; members of all of them."""
 
-    documents: MemoryDocuments = field(default_factory=lambda: MemoryDocuments(limit=100))
+    documents: MemoryDocuments = field(default_factory=_store)
     directory: MemoryDirectory = field(default_factory=MemoryDirectory)
     urls: list[str] = field(default_factory=list[str])
     pages: list[Page] = field(default_factory=list["Page"])

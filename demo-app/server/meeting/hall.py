@@ -415,9 +415,12 @@ class Hall:
                     await self._say_alive()
                     await self._end_dead_nodes()
             for opened in list(self._rooms.values()):
-                self._tell_speakers(opened)
-                with contextlib.suppress(Away):
-                    await self._pass_time(opened, now)
+                try:
+                    self._tell_speakers(opened)
+                    with contextlib.suppress(Away):
+                        await self._pass_time(opened, now)
+                except Exception:  # one room's fault stops no other's time
+                    log.exception("meeting.time_stands_still", room=opened.id)
 
     async def _pass_time(self, opened: _Open, now: float) -> None:
         if opened.view is None:

@@ -17,6 +17,14 @@ ROOMS = Setting(
     minimum=1,
     help="Rooms that are known at once, those included that were left",
 )
+ROOMS_BYTES = Setting(
+    "meeting.rooms_size",
+    ByteSize,
+    ByteSize(256 << 20),
+    unit="B",
+    minimum=1 << 20,
+    help="Memory of all rooms together; what makes one larger is refused then",
+)
 ROOM_LIFE_S = Setting(
     "meeting.room_life",
     float,

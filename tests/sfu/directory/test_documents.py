@@ -24,7 +24,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def documents(clock: Clock) -> MemoryDocuments:
-    return MemoryDocuments(limit=2, clock=clock)
+    return MemoryDocuments(limit=2, limit_bytes=10, clock=clock)
 
 
 async def test_a_document_is_stored_over_the_version_that_was_got(documents: MemoryDocuments) -> None:
@@ -58,6 +58,21 @@ async def test_there_are_so_many_documents_and_the_dead_make_room(
     clock.now += 10
     assert await documents.put("c", b"", over=0, life_s=10)
     assert len(documents) == 2
+
+
+async def test_all_documents_together_have_so_many_bytes_and_those_that_shrink_always_fit(
+    documents: MemoryDocuments, clock: Clock
+) -> None:
+    await documents.put("a", b"12345678", over=0, life_s=10)
+    with pytest.raises(DocumentsAway):
+        await documents.put("b", b"123", over=0, life_s=20)
+    assert await documents.get("b") is None
+    assert await documents.put("a", b"1234567", over=1, life_s=10)
+    assert await documents.put("b", b"123", over=0, life_s=20)
+    with pytest.raises(DocumentsAway):
+        await documents.put("b", b"1234", over=1, life_s=20)
+    clock.now += 10
+    assert await documents.put("b", b"1234567890", over=1, life_s=20)
 
 
 async def test_who_watches_hears_of_changes_and_notes_in_order_and_not_after_the_end(
