@@ -132,6 +132,11 @@ class Person:
         await person.page.evaluate(WATCH)
         return person
 
+    async def end(self) -> None:
+        """Close the page, of which the browser remembers nothing."""
+        await self.page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+        await self.page.close()
+
     async def configure(self, **configured: str) -> None:
         """What PeerConnections are made with from now on, whatever the page wants."""
         await self.page.evaluate("(configured) => { window.configured = configured; }", configured)

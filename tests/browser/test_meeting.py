@@ -23,27 +23,53 @@ EACH = pytest.mark.parametrize("name", ["chromium", "firefox"])
 Arrive = Callable[[BrowserName, str, str], Awaitable[Person]]
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def arrive(driver: Driver) -> AsyncIterator[Arrive]:
-    """Opens somebody's page, in a browser of their own: a page behind another one shows no frames.
+class Browsers:
+    """The browsers of these tests, by name and number."""
 
-    All are closed after the test, and none may have complained.
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._launched: dict[tuple[BrowserName, int], Browser] = {}
+
+    async def get(self, name: BrowserName, number: int) -> Browser:
+        """One that runs, from now on at least. Skips the test where there is no such browser."""
+        if (name, number) not in self._launched:
+            try:
+                self._launched[name, number] = await self._driver.launch(name)
+            except BrowserMissing as missing:
+                pytest.skip(str(missing))
+        return self._launched[name, number]
+
+    async def close(self) -> None:
+        """End all."""
+        for browser in self._launched.values():
+            await browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def browsers(driver: Driver) -> AsyncIterator[Browsers]:
+    """Browsers that stay for all tests."""
+    made = Browsers(driver)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def arrive(browsers: Browsers) -> AsyncIterator[Arrive]:
+    """Opens somebody's page, in a browser that no other has: a page behind another one shows no frames.
+
+    After the test the pages are closed and forgotten, and none may have complained.
     """
     people: list[Person] = []
-    browsers: list[Browser] = []
 
     async def one(name: BrowserName, url: str, who: str) -> Person:
-        try:
-            browsers.append(await driver.launch(name))
-        except BrowserMissing as missing:
-            pytest.skip(str(missing))
-        people.append(await Person.at(browsers[-1], url, who))
+        browser = await browsers.get(name, len(people))
+        people.append(await Person.at(browser, url, who))
         return people[-1]
 
     yield one
     complaints = {person.name: person.complaints() for person in people}
-    for browser in browsers:
-        await browser.close()
+    for person in people:
+        await person.end()
     assert not any(complaints.values()), complaints
 
 
@@ -70,11 +96,9 @@ async def test_two_people_see_and_hear_each_other(
     await ben.hears()
 
 
-@PAIRS
-async def test_what_one_does_the_other_sees(
-    first: BrowserName, second: BrowserName, arrive: Arrive, orchard: Orchard
-) -> None:
-    ann, ben = await meet(arrive, orchard, first, second)
+@EACH
+async def test_what_one_does_the_other_sees(name: BrowserName, arrive: Arrive, orchard: Orchard) -> None:
+    ann, ben = await meet(arrive, orchard, name, name)
     await ann.watches("Ben")
     ben_tile = 'figure[data-name="Ben"]'
 
@@ -101,11 +125,11 @@ async def test_what_one_does_the_other_sees(
     await ann.reads("Ben left")
 
 
-@PAIRS
+@EACH
 async def test_who_comes_late_sees_who_is_there_and_reads_what_was_said(
-    first: BrowserName, second: BrowserName, arrive: Arrive, orchard: Orchard
+    name: BrowserName, arrive: Arrive, orchard: Orchard
 ) -> None:
-    ann = await arrive(first, orchard.url, "Ann")
+    ann = await arrive(name, orchard.url, "Ann")
     link = await ann.make_meeting()
     await ann.join()
     await ann.press("#chat")
@@ -114,7 +138,7 @@ async def test_who_comes_late_sees_who_is_there_and_reads_what_was_said(
     await ann.reads("Said before", within=".chat-lines")
     await ann.press("#camera")
     await ann.sees_no('figure[data-name="Ann"] video')
-    ben = await arrive(second, link, "Ben")
+    ben = await arrive(name, link, "Ben")
     await ben.join()
     await ben.press("#chat")
     await ben.reads("Said before", within=".chat-lines")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import subprocess
 import time
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 START_S = 20  # chosen: for a busy machine
 STOP_S = 20
 RESEND_S = 0.05
+PORTS = 20_000, 32_000  # Linux chooses from 32,768 on, others from higher
 
 
 @contextlib.contextmanager
@@ -45,13 +47,14 @@ def serving(target: Target, command: Sequence[str | Path], log: Path) -> Generat
 
 
 def free_port() -> int:
-    """A port of loopback that is free for UDP and TCP."""
+    """A port of every address that is free for UDP and TCP, and not one of those that systems choose
+    themselves: so nobody's connection has it before the server does."""
     while True:
+        port = random.randrange(*PORTS)
         with contextlib.ExitStack() as held, contextlib.suppress(OSError):
-            stream = held.enter_context(socket.create_server(("127.0.0.1", 0)))
-            port = int(stream.getsockname()[1])
+            held.enter_context(socket.create_server(("", port)))
             datagrams = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            datagrams.bind(("127.0.0.1", port))
+            datagrams.bind(("", port))
             return port
 
 
