@@ -16,13 +16,13 @@ from sfu.api import limits
 from sfu.api.edge import Edge
 from sfu.api.errors import add_error_handlers
 from sfu.api.health import METRICS_SECRET, add_node_operations
-from sfu.api.limits import CallRate
 from sfu.api.openapi import openapi_document
 from sfu.api.route import Guard, admit_app, guarded_route
 from sfu.api.sessions import add_session_operations
 from sfu.api.stats import STATISTICS_PREFIX, add_statistics_operations
 from sfu.api.tracks import add_track_operations
 from sfu.api.turn import add_turn_operations, admit_key
+from sfu.base.rates import Rates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 # Clients of the published API use both; the first is the documented one.
 PREFIXES = ("/v1/apps/{appId}", "/apps/{appId}")
 TURN_PREFIXES = ("/v1/turn/keys/{keyId}", "/turn/keys/{keyId}")
+_CALLERS = 100_000  # chosen: apps, or TURN keys, whose calls are counted at once
 _ROOTS = frozenset(("v1", "apps", "turn", "orchard", "healthz", "readyz", "metrics", "openapi.json"))
 
 
@@ -50,6 +51,11 @@ class ApiLimits:
     requests_under_way: int = limits.REQUESTS_UNDER_WAY.default
     calls_per_second: int = limits.CALLS_PER_SECOND.default
     turn_calls_per_second: int = limits.TURN_CALLS_PER_SECOND.default
+
+
+def _rates(per_second: int) -> Rates:
+    """Calls of each app, or TURN key: as many at once after a pause as in a second."""
+    return Rates(per_second, per_second, capacity=_CALLERS)
 
 
 def create_app(
@@ -72,7 +78,7 @@ def create_app(
     def guarded(admit: Admit) -> type[APIRoute]:
         return guarded_route(Guard(admit, bounds.body_bytes, bounds.body_timeout_s))
 
-    route_class = guarded(admit_app(directory, CallRate(bounds.calls_per_second)))
+    route_class = guarded(admit_app(directory, _rates(bounds.calls_per_second)))
     for prefix in PREFIXES:
         router = APIRouter(prefix=prefix, route_class=route_class, include_in_schema=prefix == PREFIXES[0])
         add_session_operations(router, service)
@@ -82,7 +88,7 @@ def create_app(
     add_statistics_operations(router, service)
     app.router.routes.extend(router.routes)
     if turn is not None:
-        key_class = guarded(admit_key(turn, CallRate(bounds.turn_calls_per_second)))
+        key_class = guarded(admit_key(turn, _rates(bounds.turn_calls_per_second)))
         for prefix in TURN_PREFIXES:
             router = APIRouter(
                 prefix=prefix, route_class=key_class, include_in_schema=prefix == TURN_PREFIXES[0]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-    from sfu.api.limits import CallRate
+    from sfu.base.rates import Rates
     from sfu.directory.interface import Directory
 
     Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -112,7 +112,7 @@ def count_refused(reason: str) -> None:
     _refused.labels(reason).inc()
 
 
-def admit_app(directory: Directory, rate: CallRate) -> Admit:
+def admit_app(directory: Directory, rate: Rates) -> Admit:
     """Lets a request pass whose secret is the app's, within its session's rate; else 401, 404, 429."""
 
     async def admit(request: Request) -> None:

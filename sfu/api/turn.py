@@ -22,8 +22,8 @@ from sfu.turn.service import CredentialRefused, TurnAway
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from sfu.api.limits import CallRate
     from sfu.api.route import Admit
+    from sfu.base.rates import Rates
     from sfu.turn.service import Issued, TurnService
 
 KeyPath = Annotated[str, Path(alias="keyId", description="The TURN key's id")]
@@ -31,7 +31,7 @@ UsernamePath = Annotated[str, Path(description="A username that was given out by
 CredentialBody = Annotated[TurnCredentialRequest | None, Body()]
 
 
-def admit_key(turn: TurnService, rate: CallRate) -> Admit:
+def admit_key(turn: TurnService, rate: Rates) -> Admit:
     """Lets a request pass whose token is one of the key's, as often as `rate` says; else 401, 404, 429."""
 
     async def admit(request: Request) -> None:

@@ -15,7 +15,6 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from meeting.hall import Away
-from meeting.rates import Rates
 from meeting.rooms import Refusal, may_pull
 from meeting.upstream import (
     OPERATIONS,
@@ -29,6 +28,7 @@ from meeting.upstream import (
     session_id_of,
 )
 from sfu.base.log import get_logger
+from sfu.base.rates import Rates
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _PART_S: Final = 3.0  # chosen: a page closes what it pulled from its old place well within that
 _TRIES: Final = 5
+_CALLERS: Final = 10_000  # chosen: members whose calls are counted at once
 _AGAIN_S: Final = 1.0
 
 log = get_logger("meeting")
@@ -75,7 +76,7 @@ class MemberSessions:
         self._upstream = upstream
         self._invites = invites
         self._ice_servers = ice_servers
-        self._rate = Rates(calls_per_second, 5 * calls_per_second)
+        self._rate = Rates(calls_per_second, 5 * calls_per_second, capacity=_CALLERS)
         self._clock = wall_clock
         self._tasks: set[asyncio.Task[None]] = set()
         self.rooms: Rooms

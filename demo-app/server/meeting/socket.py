@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from meeting.addresses import address_key
 from meeting.hall import Away
 from meeting.messages import (
     SUBPROTOCOL,
@@ -36,9 +37,9 @@ from meeting.messages import (
     read,
     write,
 )
-from meeting.rates import Rates, address_key
 from meeting.rooms import Refusal, TurnedAway
 from sfu.base.log import get_logger
+from sfu.base.rates import Rates
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from meeting.rooms import Connection
 
 _BURST_S: Final = 5.0  # the rate is an average of so long
+_ADDRESSES: Final = 10_000  # chosen: addresses whose tries are counted at once
 _SILENT_PINGS: Final = 3
 _SEND_S: Final = 10.0  # chosen: who takes nothing for so long reads too slowly
 _END_S: Final = 2.0  # for what was told and the close frame
@@ -79,8 +81,8 @@ class RoomSockets:
         self._invites = invites
         self._limits = limits
         self._open: dict[str, int] = {}  # by address
-        self._joins = Rates(limits.joins_per_minute / 60, limits.joins_per_minute)
-        self._makes = Rates(limits.rooms_per_minute / 60, limits.rooms_per_minute)
+        self._joins = Rates(limits.joins_per_minute / 60, limits.joins_per_minute, capacity=_ADDRESSES)
+        self._makes = Rates(limits.rooms_per_minute / 60, limits.rooms_per_minute, capacity=_ADDRESSES)
 
     def routes(self) -> list[Route | WebSocketRoute]:
         """The routes below `/api`."""
